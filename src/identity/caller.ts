@@ -1,0 +1,23 @@
+import type { EntityUid } from '../cedar/json.ts'
+
+export const roles = ['agent', 'pep', 'admin', 'approver', 'auditor'] as const
+export type Role = (typeof roles)[number]
+
+/** The agent, the agents that delegated to it (nearest first), and the user it acts for. */
+export type PrincipalChain = { actor: EntityUid; chain: EntityUid[]; user?: EntityUid }
+
+/** A principal whose token has been verified, as one tenant's bundle reads it. */
+export type Caller = {
+  /** Unique over the tenant's issuers: what idempotency keys and records name the caller by. */
+  name: string
+  /** The id of the issuer's entry in the bundle. */
+  issuer: string
+  roles: readonly Role[]
+  /** For the agent role: whose action is judged. */
+  principals?: PrincipalChain
+  /** The actor is admitted by a mapping rule, so it needn't stand in the bundle's entities. */
+  admitted: boolean
+  /** Groups that the token puts the actor in. */
+  groups: readonly EntityUid[]
+  session?: string
+}

@@ -1,0 +1,44 @@
+import type { EntityUid, Expr } from '../cedar/json.ts'
+
+/**
+ * What the Worker's evaluation leaves to be settled. It travels from the Worker to the agent's object, which may run
+ * another version of the code: fields are only ever added, and `v` changes when an old reader would misread a new one.
+ */
+export type Program = {
+  v: 1
+  /** One for each principal of the chain, and one for each grant; every one must permit. */
+  legs: Leg[]
+  /** Fields that duties ask for and the request did not give. */
+  absentDuties: string[]
+}
+
+export type Leg = {
+  /** Whose authority this leg judges. A grant has no forbids, and nothing lifts its refusal. */
+  of: { kind: 'principal'; uid: EntityUid } | { kind: 'grant'; id: string }
+  permits: Rule[]
+  forbids: Rule[]
+}
+
+/** A policy that matched or may match. Policies that are false are left out. */
+export type Rule = {
+  policy: string
+  when: Condition
+  /** An error of a forbid counts as a match that can't be lifted. */
+  error?: true
+  meters: Meter[]
+  /** Present where a human may lift this forbid (`@escalate`). */
+  liftable?: Liftable
+}
+
+export type Condition = true | Residual
+
+/** What is left of a policy's conditions, and the unknowns that it hangs on. */
+export type Residual = { unknowns: string[]; residual: Expr }
+
+export type Liftable = { group: string; textHash: string }
+
+/** A limit that a rule carries. The key never holds the bundle, so a push doesn't refill it. */
+export type Meter = LimitMeter
+
+/** A token bucket: `capacity` at once, refilled over `windowMs`. */
+export type LimitMeter = { kind: 'limit'; key: string; capacity: number; windowMs: number; cost: number }
