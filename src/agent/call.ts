@@ -1,0 +1,94 @@
+import type { Body, Secret } from '../audit/receipt.ts'
+import type { Outcome } from '../decision/answer.ts'
+import type { Reason } from '../decision/reasons.ts'
+import type { Program } from '../settle/program.ts'
+
+/**
+ * What crosses between the Worker and an agent's object. Both sides may run different versions while a deployment
+ * rolls out: `v` says how to read it, fields are only added.
+ */
+export type DecideCall = {
+  v: 1
+  /** For the collectors: which tenant's record this is, and the collector's name. */
+  tenant: string
+  agent: string
+  bundle: { seq: number; hash: string }
+  /** Milliseconds; read once by the Worker. */
+  now: number
+  /** Capacity and window of the bucket that decisions without an allow draw from. */
+  attempts: { capacity: number; windowMs: number }
+  items: DecideItem[]
+  /** When to stop: items after that take nothing and leave nothing. */
+  stop: 'never' | 'first_deny' | 'first_permit'
+}
+
+export type DecideItem = {
+  /** UUIDv7, made by the Worker before the call. */
+  evaluationId: string
+  program: Program
+  /** A denial that was settled before policy (unknown action, arguments that don't fit): recorded, not evaluated. */
+  denied?: { reason: Reason; detail?: Record<string, unknown> }
+  /** The request's part of the receipt's body; secrets stand in it as commitments. */
+  body: Body
+  secrets: Record<string, Secret>
+  /** The caller's key and the hash of the whole request. */
+  idempotency?: { key: string; requestHash: string }
+  /** Milliseconds that a permit lives. */
+  permitMs: number
+}
+
+export type Decided = {
+  kind: 'decided'
+  evaluationId: string
+  outcome: Outcome
+  reason: Reason
+  at: number
+  /** When the permit lapses; on allow and modify. */
+  expiresAt?: number
+  policies: string[]
+  /** Names of unknowns, on defer. */
+  missing: string[]
+  /** Whole seconds until there is room again. */
+  retryAfter?: number
+  /** Extra members that were denied with. */
+  detail?: Record<string, unknown>
+  bundle: string
+  receipt: { seq: number; hash: string }
+  /** True when this is the answer to an earlier call with the same idempotency key. */
+  replayed?: true
+}
+
+export type Refused =
+  /** Not a decision: no receipt, nothing taken. */
+  | { kind: 'too_many_attempts'; retryAfter: number }
+  | { kind: 'idempotency_mismatch' }
+  /** The object has seen a newer activation: read that bundle and evaluate again. */
+  | { kind: 'stale_bundle'; seq: number; hash: string }
+  /** The chain was contradicted by the record: it decides nothing more. */
+  | { kind: 'chain_fork' }
+
+/** One reply for each item that was reached, in order. A `stale_bundle` or `chain_fork` ends the list. */
+export type DecideReply = (Decided | Refused)[]
+
+/** One chain's receipts on their way to D1: contiguous, oldest first. */
+export type CollectCall = {
+  v: 1
+  tenant: string
+  chain: string
+  agent: string
+  receipts: CollectedReceipt[]
+}
+export type CollectedReceipt = {
+  seq: number
+  hash: string
+  prev: string
+  kind: string
+  at: number
+  bodyCommit: string
+  /** JSON texts, as the object stored them. */
+  body: string
+  secrets: string
+}
+
+/** `stored`: every receipt up to `seq` is in D1, once. `fork`: D1 holds another receipt at `seq`. */
+export type CollectReply = { kind: 'stored'; seq: number } | { kind: 'fork'; seq: number }

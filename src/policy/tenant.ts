@@ -1,0 +1,83 @@
+import * as v from 'valibot'
+import { roles } from '../identity/caller.ts'
+
+/**
+ * A tenant's settings, as an admin writes them in `tenant.json` beside the policies, and as they stand in the bundle.
+ */
+
+/** The names that path parts and identifiers of tenants may take. */
+export const TenantName = v.pipe(v.string(), v.regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'a tenant is 1-63 of a-z, 0-9 and -'))
+
+const TypeName = v.pipe(v.string(), v.regex(/^[A-Za-z_]\w*(::[A-Za-z_]\w*)*$/, 'not a Cedar type name'))
+
+/** Asymmetric algorithms only: a shared secret can't tell who signed (RFC 8725, 3.2). */
+export const algorithms = ['EdDSA', 'Ed25519', 'ES256', 'RS256', 'PS256'] as const
+
+/** How a claim becomes an entity UID: `Type::"<prefix><claim>"`, or exactly the entries of `ids`. */
+export const Mapping = v.strictObject({
+  type: TypeName,
+  /** Put before the claim's value. What keeps two issuers apart that speak of one type. */
+  prefix: v.optional(v.string(), ''),
+  /** Where given, only these values of the claim are mapped, each to the id beside it. */
+  ids: v.optional(v.record(v.string(), v.string())),
+  /** `listed`: only entities of the bundle are known. `all`: every value that this rule maps is. */
+  admit: v.optional(v.picklist(['listed', 'all']), 'listed'),
+})
+export type Mapping = v.InferOutput<typeof Mapping>
+
+export const Issuer = v.strictObject({
+  id: v.pipe(v.string(), v.regex(/^[\w.-]{1,64}$/)),
+  iss: v.pipe(v.string(), v.minLength(1), v.maxLength(512)),
+  /** Accepted audiences. By default the tenant's identifier alone. */
+  aud: v.optional(v.pipe(v.array(v.pipe(v.string(), v.minLength(1))), v.minLength(1))),
+  algorithms: v.pipe(v.array(v.picklist(algorithms)), v.minLength(1)),
+  /** The public keys (RFC 7517), inline. */
+  jwks: v.strictObject({ keys: v.pipe(v.array(v.record(v.string(), v.unknown())), v.minLength(1), v.maxLength(32)) }),
+  /** Roles that this issuer may give, and the claim that gives them (a string or an array of strings). */
+  roles: v.strictObject({
+    allowed: v.pipe(v.array(v.picklist(roles)), v.minLength(1)),
+    claim: v.optional(v.string(), 'roles'),
+    /** What a token without the claim gets. */
+    default: v.optional(v.array(v.picklist(roles)), []),
+  }),
+  /** The acting agent: the `sub` of the outermost `act` where there is one, else `sub`. */
+  agent: v.optional(Mapping),
+  /** Who the agent acts for: `sub` of a token that has `act`. */
+  user: v.optional(Mapping),
+  /** Groups that the actor is put into. Only these are taken from the claim. */
+  groups: v.optional(
+    v.strictObject({ claim: v.optional(v.string(), 'groups'), type: TypeName, allowed: v.array(v.string()) }),
+  ),
+  session: v.optional(v.strictObject({ claim: v.optional(v.string(), 'sid') })),
+  /** Seconds of clock difference to bear. */
+  skew: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(120)), 30),
+  /** Greatest age of a token since `iat`, in seconds. */
+  max_age: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(86_400)), 3600),
+  /**
+   * Set by `push --local` alone, for the issuer of `countersign token`: its claims name entity UIDs outright. A Worker
+   * that doesn't run locally refuses a bundle that has one.
+   */
+  development: v.optional(v.literal(true)),
+})
+export type Issuer = v.InferOutput<typeof Issuer>
+
+/** `20/h`, `5/10m`: how many, in how long. */
+export const Rate = v.pipe(v.string(), v.regex(/^[1-9]\d{0,6}\/(?:[1-9]\d{0,5})?(?:s|m|h|d)$/, 'a rate reads like 20/h or 5/10m'))
+
+export const Tenant = v.strictObject({
+  $schema: v.optional(v.string()),
+  tenant: TenantName,
+  issuers: v.array(Issuer),
+  /** Judge the user that an agent acts for as well. Switching it off is a statement that agents may exceed their users. */
+  judge_user: v.optional(v.boolean(), true),
+  /** Tell agents which policies decided. */
+  explain_to_agents: v.optional(v.boolean(), false),
+  limits: v.optional(
+    v.strictObject({
+      /** Decisions of one agent that end without an allow; beyond it calls are refused undecided. */
+      attempts: v.optional(Rate, '600/m'),
+    }),
+    {},
+  ),
+})
+export type Tenant = v.InferOutput<typeof Tenant>
