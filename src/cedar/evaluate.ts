@@ -1,0 +1,135 @@
+import type { Env } from './compile.ts'
+import type { EntityStore } from './entities.ts'
+import { type FaultCode, fault, mismatch, type Outcome } from './fault.ts'
+import type { EntityUid } from './json.ts'
+import { conditionsOf, type Policy, type PolicySet } from './policies.ts'
+import { matching } from './scope-index.ts'
+import { type CedarRecord, type EntityRef, entityRef } from './value.ts'
+
+export interface Request {
+  readonly principal: EntityUid
+  readonly action: EntityUid
+  readonly resource: EntityUid
+  readonly context: CedarRecord
+}
+
+/** Policies that aren't satisfied are not listed; those that are stand in no particular order. */
+export interface Evaluation {
+  readonly permit: Effects
+  readonly forbid: Effects
+}
+
+export interface Effects {
+  readonly satisfied: readonly string[]
+  readonly errored: readonly PolicyError[]
+  /** Policies whose answer hangs on an unknown value: partial evaluation has to say. */
+  readonly unknown: readonly string[]
+}
+
+export interface PolicyError {
+  readonly policyId: string
+  readonly code: FaultCode
+  readonly message: string
+}
+
+export interface Authorization {
+  readonly decision: 'allow' | 'deny'
+  /** The policies that made the decision. */
+  readonly reasons: readonly string[]
+  readonly errors: readonly PolicyError[]
+}
+
+/** Evaluates every policy whose scope matches the request. */
+export function evaluate(policies: PolicySet, request: Request, entities: EntityStore): Evaluation {
+  const env = environment(request, entities)
+  const permit = noEffects()
+  const forbid = noEffects()
+  for (const policy of inScope(policies, env)) {
+    const outcome = run(policy, env)
+    if (outcome === false) continue
+    const effects = policy.effect === 'permit' ? permit : forbid
+    if (outcome === true) effects.satisfied.push(policy.id)
+    else if (typeof outcome === 'object' && outcome.kind === 'unknown') effects.unknown.push(policy.id)
+    else effects.errored.push(errorOf(policy, outcome))
+  }
+  return { permit, forbid }
+}
+
+/**
+ * Cedar's own decision: a satisfied forbid denies, else a satisfied permit allows, else deny; a policy that errs is
+ * left out. Throws when the request holds unknowns, as Cedar's answer would then be a guess.
+ */
+export function authorize(policies: PolicySet, request: Request, entities: EntityStore): Authorization {
+  const { permit, forbid } = evaluate(policies, request, entities)
+  const open = [...permit.unknown, ...forbid.unknown]
+  if (open.length > 0) throw new Error(`the decision hangs on unknowns: ${open.join(', ')}`)
+  const errors = [...permit.errored, ...forbid.errored]
+  if (forbid.satisfied.length > 0) return { decision: 'deny', reasons: forbid.satisfied, errors }
+  return { decision: permit.satisfied.length > 0 ? 'allow' : 'deny', reasons: permit.satisfied, errors }
+}
+
+/** The policies whose scope matches the request, whatever their conditions say. */
+export function candidates(
+  policies: PolicySet,
+  request: Omit<Request, 'context'>,
+  entities: EntityStore,
+): readonly Policy[] {
+  return inScope(policies, {
+    principal: refOf(request.principal),
+    action: refOf(request.action),
+    resource: refOf(request.resource),
+    entities,
+  })
+}
+
+export function environment(request: Request, entities: EntityStore): Env {
+  return {
+    principal: refOf(request.principal),
+    action: refOf(request.action),
+    resource: refOf(request.resource),
+    context: request.context,
+    entities,
+  }
+}
+
+interface MutableEffects extends Effects {
+  readonly satisfied: string[]
+  readonly errored: PolicyError[]
+  readonly unknown: string[]
+}
+
+function noEffects(): MutableEffects {
+  return { satisfied: [], errored: [], unknown: [] }
+}
+
+function refOf({ type, id }: EntityUid): EntityRef {
+  return entityRef(type, id)
+}
+
+function inScope(
+  policies: PolicySet,
+  { principal, action, resource, entities }: Omit<Env, 'context'>,
+): readonly Policy[] {
+  return matching(policies.index, {
+    principal: { uid: principal, entity: entities.get(principal.key) },
+    action: { uid: action, entity: entities.get(action.key) },
+    resource: { uid: resource, entity: entities.get(resource.key) },
+  })
+}
+
+/** The outcome of the policy's conditions: a boolean, a fault or an unknown. */
+function run(policy: Policy, env: Env): Outcome {
+  try {
+    const outcome = conditionsOf(policy)(env)
+    return typeof outcome === 'boolean' ? outcome : mismatch('bool', outcome)
+  } catch (error) {
+    // The stack is the only limit on how deep policies nest, and RangeError the only sign of it.
+    if (error instanceof RangeError) return fault('too_deep', 'the policy nests too deeply')
+    throw error
+  }
+}
+
+function errorOf(policy: Policy, outcome: Outcome): PolicyError {
+  if (typeof outcome !== 'object' || outcome.kind !== 'fault') throw new Error(`policy ${policy.id} has no boolean`)
+  return { policyId: policy.id, code: outcome.code, message: outcome.message }
+}

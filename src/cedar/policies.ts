@@ -1,0 +1,172 @@
+import { compileConditions, type Run } from './compile.ts'
+import {
+  type ActionScopeJson,
+  type ClauseJson,
+  type Effect,
+  type EntityUidJson,
+  FormatError,
+  type PolicyJson,
+  type PolicySetJson,
+  type ScopeJson,
+} from './json.ts'
+import { buildIndex, type Index } from './scope-index.ts'
+import { type EntityRef, entityFromJson } from './value.ts'
+
+export interface PolicySet {
+  readonly size: number
+  get(policyId: string): Policy | undefined
+  values(): Iterable<Policy>
+  readonly index: Index
+}
+
+export interface Policy {
+  readonly id: string
+  readonly effect: Effect
+  /** An annotation without a value has the value `""`. */
+  readonly annotations: ReadonlyMap<string, string>
+  /** As it was loaded; for a link, its template. */
+  readonly json: PolicyJson
+  readonly templateId: string | undefined
+  readonly scope: Scope
+  readonly body: Body
+}
+
+/** The conditions, without the scope. Shared by all links of a template. */
+export interface Body {
+  readonly conditions: readonly ClauseJson[]
+  run: Run | undefined
+}
+
+export interface Scope {
+  readonly principal: Constraint
+  readonly action: Constraint
+  readonly resource: Constraint
+}
+
+/** Which entities one part of a request may name. */
+export type Constraint =
+  | { readonly op: 'any' }
+  | { readonly op: 'is'; readonly type: string }
+  | { readonly op: '=='; readonly entity: EntityRef }
+  /** Below one of the entities, or one of them; of the type, if there is one. */
+  | { readonly op: 'in'; readonly entities: readonly EntityRef[]; readonly type: string | undefined }
+
+/** Reads Cedar's JSON format of a policy set. Throws `FormatError`; expressions, though, are read on first use. */
+export function loadPolicies(json: PolicySetJson): PolicySet {
+  const policies = new Map<string, Policy>()
+  const intern = interner()
+  for (const [id, policy] of Object.entries(json.staticPolicies ?? {})) {
+    add(readPolicy(id, policy, readTemplate(policy), undefined, {}))
+  }
+  const templates = new Map(Object.entries(json.templates ?? {}).map(([id, policy]) => [id, readTemplate(policy)]))
+  for (const { templateId, newId, values } of json.templateLinks ?? []) {
+    const template = templates.get(templateId) ?? fail(`link \`${newId}\`: no template \`${templateId}\``)
+    add(readPolicy(newId, template.json, template, templateId, values))
+  }
+  return {
+    size: policies.size,
+    get: policyId => policies.get(policyId),
+    values: () => policies.values(),
+    index: buildIndex([...policies.values()]),
+  }
+
+  function add(policy: Policy): void {
+    if (policies.has(policy.id)) fail(`two policies \`${policy.id}\``)
+    policies.set(policy.id, policy)
+  }
+
+  function readPolicy(
+    id: string,
+    policy: PolicyJson,
+    template: Template,
+    templateId: string | undefined,
+    values: Slots,
+  ): Policy {
+    const scope: Scope = {
+      principal: readScope(policy.principal, values, intern, id),
+      action: template.action,
+      resource: readScope(policy.resource, values, intern, id),
+    }
+    const { annotations, body } = template
+    return { id, effect: policy.effect, annotations, json: policy, templateId, scope, body }
+  }
+
+  function readTemplate(policy: PolicyJson): Template {
+    if (policy.effect !== 'permit' && policy.effect !== 'forbid') fail('a policy is `permit` or `forbid`')
+    const annotations = Object.entries(policy.annotations ?? {}).map(([k, v]): [string, string] => [k, v ?? ''])
+    const action = readAction(policy.action, intern)
+    const body: Body = { conditions: policy.conditions, run: undefined }
+    return { json: policy, annotations: new Map(annotations), action, body }
+  }
+}
+
+/** The policy's conditions, compiled when they are first asked for. */
+export function conditionsOf({ body }: Policy): Run {
+  body.run ??= compileConditions(body.conditions)
+  return body.run
+}
+
+/** What the links of a template have in common. */
+interface Template extends Pick<Policy, 'json' | 'annotations' | 'body'> {
+  readonly action: Constraint
+}
+
+type Slots = { readonly [slot: string]: EntityUidJson }
+type Intern = (json: EntityUidJson) => EntityRef
+
+const ANY: Constraint = { op: 'any' }
+
+function readScope(json: ScopeJson, slots: Slots, intern: Intern, policyId: string): Constraint {
+  switch (json.op) {
+    case 'All':
+      return ANY
+    case '==':
+      return { op: '==', entity: entity(json) }
+    case 'in':
+      return { op: 'in', entities: [entity(json)], type: undefined }
+    case 'is':
+      return json.in === undefined
+        ? { op: 'is', type: json.entity_type }
+        : { op: 'in', entities: [entity(json.in)], type: json.entity_type }
+    default:
+      return fail(`policy \`${policyId}\`: malformed scope`)
+  }
+
+  function entity(constraint: { readonly entity: EntityUidJson } | { readonly slot: string }): EntityRef {
+    if ('entity' in constraint) return intern(constraint.entity)
+    return intern(slots[constraint.slot] ?? fail(`policy \`${policyId}\`: no value for \`${constraint.slot}\``))
+  }
+}
+
+function readAction(json: ActionScopeJson, intern: Intern): Constraint {
+  switch (json.op) {
+    case 'All':
+      return ANY
+    case '==':
+      return { op: '==', entity: intern(json.entity) }
+    case 'in':
+      return {
+        op: 'in',
+        entities: 'entities' in json ? json.entities.map(intern) : [intern(json.entity)],
+        type: undefined,
+      }
+    default:
+      return fail('malformed action scope')
+  }
+}
+
+/** Thousands of policies name the same few entities; they are kept once. */
+function interner(): Intern {
+  const known = new Map<string, EntityRef>()
+  return json => {
+    const entity = entityFromJson(json)
+    const same = known.get(entity.key)
+    if (same !== undefined) return same
+    known.set(entity.key, entity)
+    return entity
+  }
+}
+
+function fail(message: string): never {
+  throw new FormatError(message)
+}
