@@ -37,8 +37,15 @@ export interface ActionType {
 export type Type =
   | { readonly kind: 'bool' | 'long' | 'string' | ExtensionType }
   | { readonly kind: 'set'; readonly element: Type }
-  | { readonly kind: 'entity'; readonly name: string }
+  | EntityReferenceType
   | RecordType
+
+export interface EntityReferenceType {
+  readonly kind: 'entity'
+  readonly name: string
+  /** The only ids of this type, where the schema lists them. */
+  readonly ids: readonly string[] | undefined
+}
 
 export type ExtensionType = 'decimal' | 'ipaddr' | 'datetime' | 'duration'
 
@@ -123,7 +130,7 @@ function typeResolver(json: SchemaJson, names: Names, commonTypes: Map<string, T
       case 'Record':
         return readRecord(type, namespace)
       case 'Entity':
-        return { kind: 'entity', name: names.entityType(type.name ?? '', namespace) }
+        return entity(names.entityType(type.name ?? '', namespace))
       case 'Extension':
         return BUILTINS[type.name ?? ''] ?? fail(`unknown extension type \`${type.name}\``)
       case 'EntityOrCommon':
@@ -145,9 +152,14 @@ function typeResolver(json: SchemaJson, names: Names, commonTypes: Map<string, T
   function named(name: string, namespace: string): Type {
     for (const full of [qualify(namespace, name), name]) {
       if (names.commonTypes.has(full)) return common(full)
-      if (names.entityTypes.has(full)) return { kind: 'entity', name: full }
+      if (names.entityTypes.has(full)) return entity(full)
     }
     return BUILTINS[name.replace(/^__cedar::/, '')] ?? fail(`unknown type \`${name}\``)
+  }
+
+  function entity(name: string): EntityReferenceType {
+    const [namespace, local] = split(name)
+    return { kind: 'entity', name, ids: json[namespace]?.entityTypes[local]?.enum }
   }
 
   function common(name: string): Type {
