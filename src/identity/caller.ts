@@ -13,10 +13,15 @@ export type Caller = {
   /** The id of the issuer's entry in the bundle. */
   issuer: string
   roles: readonly Role[]
-  /** For the agent role: whose action is judged. */
+  /**
+   * For the agent role: whose action is judged. Absent where the issuer's rule maps no such actor: the token is
+   * genuine, and the agent is unknown.
+   */
   principals?: PrincipalChain
-  /** The actor is admitted by a mapping rule, so it needn't stand in the bundle's entities. */
+  /** The actor and its chain are admitted by a mapping rule, so they needn't stand in the bundle's entities. */
   admitted: boolean
+  /** The same for the user that the actor acts for. */
+  userAdmitted: boolean
   /** Groups that the token puts the actor in. */
   groups: readonly EntityUid[]
   session?: string

@@ -6,9 +6,12 @@ import { roles } from '../identity/caller.ts'
  */
 
 /** The names that path parts and identifiers of tenants may take. */
-export const TenantName = v.pipe(v.string(), v.regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'a tenant is 1-63 of a-z, 0-9 and -'))
+export const TenantName = v.pipe(
+  v.string(),
+  v.regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'a tenant is 1-63 of a-z, 0-9 and -'),
+)
 
-const TypeName = v.pipe(v.string(), v.regex(/^[A-Za-z_]\w*(::[A-Za-z_]\w*)*$/, 'not a Cedar type name'))
+export const TypeName = v.pipe(v.string(), v.regex(/^[A-Za-z_]\w*(::[A-Za-z_]\w*)*$/, 'not a Cedar type name'))
 
 /** Asymmetric algorithms only: a shared secret can't tell who signed (RFC 8725, 3.2). */
 export const algorithms = ['EdDSA', 'Ed25519', 'ES256', 'RS256', 'PS256'] as const
@@ -62,7 +65,10 @@ export const Issuer = v.strictObject({
 export type Issuer = v.InferOutput<typeof Issuer>
 
 /** `20/h`, `5/10m`: how many, in how long. */
-export const Rate = v.pipe(v.string(), v.regex(/^[1-9]\d{0,6}\/(?:[1-9]\d{0,5})?(?:s|m|h|d)$/, 'a rate reads like 20/h or 5/10m'))
+export const Rate = v.pipe(
+  v.string(),
+  v.regex(/^[1-9]\d{0,6}\/(?:[1-9]\d{0,5})?(?:s|m|h|d)$/, 'a rate reads like 20/h or 5/10m'),
+)
 
 export const Tenant = v.strictObject({
   $schema: v.optional(v.string()),

@@ -1,0 +1,40 @@
+import type { Issuer } from '../policy/tenant.ts'
+import { conflicts } from './injective.ts'
+import { loadKeys } from './key-set.ts'
+
+/** `pointer` is a JSON pointer into the list of issuers. */
+export type IssuerProblem = { pointer: string; problem: string }
+
+/** All that is wrong with a tenant's issuers and that their schema can't say. A bundle with any of it isn't pushed. */
+export const checkIssuers = async (issuers: readonly Issuer[]): Promise<IssuerProblem[]> => {
+  const problems: IssuerProblem[] = []
+  for (const [index, issuer] of issuers.entries()) {
+    const { problems: keyProblems } = await loadKeys(issuer.jwks.keys, issuer.algorithms)
+    for (const { index: key, problem } of keyProblems) problems.push({ pointer: `/${index}/jwks/keys/${key}`, problem })
+    for (const { path, problem } of entryProblems(issuer)) problems.push({ pointer: `/${index}${path}`, problem })
+  }
+  for (const { pointers, problem } of conflicts(issuers))
+    problems.push({ pointer: pointers[1], problem: `${problem} (see ${pointers[0]})` })
+  return problems
+}
+
+const entryProblems = (issuer: Issuer): { path: string; problem: string }[] => {
+  const problems: { path: string; problem: string }[] = []
+  const { allowed, default: given } = issuer.roles
+  if (given.some(role => !allowed.includes(role)))
+    problems.push({ path: '/roles/default', problem: 'gives a role that the issuer may not give' })
+  if (!issuer.development && allowed.includes('agent') && !issuer.agent)
+    problems.push({ path: '/roles/allowed', problem: 'gives the role agent, but no `agent` rule says which agent' })
+  if (issuer.user && !issuer.agent)
+    problems.push({ path: '/user', problem: 'says whom an agent acts for, but no `agent` rule says which agent' })
+  for (const role of ['agent', 'user'] as const) {
+    const rule = issuer[role]
+    if (rule?.ids && rule.prefix !== '')
+      problems.push({ path: `/${role}/prefix`, problem: 'has no effect beside `ids`, which names whole ids' })
+    if (rule?.ids && Object.values(rule.ids).some(id => !id.isWellFormed()))
+      problems.push({ path: `/${role}/ids`, problem: 'has an id that is not well-formed Unicode' })
+    if (rule && !rule.prefix.isWellFormed())
+      problems.push({ path: `/${role}/prefix`, problem: 'is not well-formed Unicode' })
+  }
+  return problems
+}
