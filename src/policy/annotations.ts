@@ -1,0 +1,115 @@
+import type { Effect } from '../cedar/json.ts'
+import { nearest } from './near.ts'
+import { parseRate, type Rate } from './rate.ts'
+
+/**
+ * What a policy's annotations mean. Cedar leaves annotations to the application; here each one is known, well formed
+ * and on the right kind of policy, or the bundle is refused: a misspelt `@limit` must not become no limit.
+ */
+export type RuleMeta = Meanings & {
+  id: string
+  effect: Effect
+  /** Of the policy's JSON form; what an approval binds. */
+  textHash: string
+}
+
+export type Limit = Rate & { per: Per }
+
+export const limitScopes = ['agent', 'resource', 'action'] as const
+/** What each bucket is for: by default one for the agent, else one for each resource or action it touches. */
+export type Per = (typeof limitScopes)[number]
+
+/** Where the fault is: the annotation's name, or undefined where one is missing. */
+export type AnnotationProblem = { annotation?: string; message: string; hint?: string }
+
+type Meanings = {
+  limits: Limit[]
+  /** For people only. */
+  doc?: string
+}
+
+/** One annotation: where it may stand, how it reads, and how its text becomes meaning (or the sentence that says why not). */
+type Annotation = {
+  on: readonly Effect[]
+  example: string
+  read: (text: string) => Partial<Meanings> | string
+}
+
+const both = ['permit', 'forbid'] as const
+
+/** Every annotation there is. */
+const annotations: Readonly<Record<string, Annotation>> = {
+  // The id is read apart, since it names the policy that everything else speaks of.
+  id: { on: both, example: '@id("refund-small")', read: () => ({}) },
+  doc: { on: both, example: '@doc("Why this rule is here.")', read: readDoc },
+  limit: { on: both, example: '@limit("20/h") or @limit("5/10m per resource")', read: readLimits },
+}
+
+export const POLICY_ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/
+
+/** Reads the annotations of one policy. `id` is the one that the policy set knows it by: for a link, the link's. */
+export const readAnnotations = (
+  policy: { id: string; effect: Effect; textHash: string },
+  given: Iterable<readonly [string, string]>,
+): { rule: RuleMeta; problems: AnnotationProblem[] } => {
+  const rule: RuleMeta = { ...policy, limits: [] }
+  const problems: AnnotationProblem[] = []
+  let identified = false
+  for (const [annotation, text] of given) {
+    const known = Object.hasOwn(annotations, annotation) ? annotations[annotation] : undefined
+    if (annotation === 'id') {
+      identified = true
+      if (!POLICY_ID.test(text)) problems.push({ annotation, ...badId(text) })
+    } else if (known === undefined) {
+      problems.push({ annotation, ...unknownAnnotation(annotation) })
+    } else if (!known.on.includes(policy.effect)) {
+      problems.push({ annotation, message: `@${annotation} can't stand on a ${policy.effect}` })
+    } else {
+      const meaning = known.read(text)
+      if (typeof meaning === 'string') problems.push({ annotation, message: meaning, hint: `write ${known.example}` })
+      else Object.assign(rule, meaning)
+    }
+  }
+  if (!identified) {
+    problems.push({ message: 'the policy has no @id', hint: 'every policy needs one, such as @id("refund-small")' })
+  }
+  return { rule, problems }
+}
+
+const badId = (text: string) => ({
+  message: `@id(${JSON.stringify(text)}) is not an id`,
+  hint: 'an id is 1-128 letters, digits, - _ and ., and starts with a letter or digit',
+})
+
+const unknownAnnotation = (name: string): Omit<AnnotationProblem, 'annotation'> => {
+  const meant = nearest(name, Object.keys(annotations))
+  return {
+    message: `there is no annotation @${name}`,
+    hint: meant
+      ? `did you mean @${meant}?`
+      : `there are ${Object.keys(annotations)
+          .map(known => `@${known}`)
+          .join(', ')}`,
+  }
+}
+
+function readDoc(doc: string): Partial<Meanings> | string {
+  return doc.trim() === '' ? '@doc says nothing' : { doc }
+}
+
+/** One limit, or several with commas between: all of them must have room. */
+function readLimits(text: string): Partial<Meanings> | string {
+  const limits: Limit[] = []
+  for (const part of text.split(',')) {
+    const match = /^([^\s]+)(?:\s+per\s+([^\s]+))?$/.exec(part.trim())
+    const rate = parseRate(match?.[1] ?? '')
+    if (rate === undefined) return `@limit(${JSON.stringify(text)}) is not a rate`
+    const per = limitScopes.find(scope => scope === (match?.[2] ?? 'agent'))
+    if (per === undefined) return `@limit(${JSON.stringify(text)}): a limit is per ${limitScopes.join(', ')}`
+    if (limits.some(other => other.per === per && other.windowMs === rate.windowMs)) {
+      return `@limit(${JSON.stringify(text)}) says the same window twice`
+    }
+    limits.push({ ...rate, per })
+  }
+  return { limits }
+}

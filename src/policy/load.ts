@@ -1,0 +1,64 @@
+import { type EntityStore, loadEntities } from '../cedar/entities.ts'
+import { loadPolicies, type PolicySet } from '../cedar/policies.ts'
+import { loadSchema, type Schema } from '../cedar/schema.ts'
+import { type RuleMeta, readAnnotations } from './annotations.ts'
+import type { Bundle } from './bundle.ts'
+import { parseRate, type Rate } from './rate.ts'
+import type { Issuer, Tenant } from './tenant.ts'
+
+/** A bundle in the form that decisions read, made once per isolate. */
+export type LoadedBundle = {
+  seq: number
+  hash: string
+  tenant: string
+  settings: Tenant
+  policies: PolicySet
+  schema: Schema
+  entities: EntityStore
+  /** What the annotations of each policy mean, by policy id. */
+  rules: ReadonlyMap<string, RuleMeta>
+  /** By `iss`. */
+  issuers: ReadonlyMap<string, Issuer>
+  /** The bucket of decisions without an allow. */
+  attempts: Rate
+}
+
+export type Loaded = { ok: true; bundle: LoadedBundle } | { ok: false; problem: string }
+
+/**
+ * Makes a bundle ready for decisions, or says why this Worker must not use it. `check` lets none of these through, but
+ * the Worker may be older than the CLI that pushed, and what it doesn't understand it can't enforce.
+ */
+export const loadBundle = (
+  bundle: Bundle,
+  as: { tenant: string; seq: number; hash: string; local: boolean },
+): Loaded => {
+  const { settings } = bundle
+  if (settings.tenant !== as.tenant) return refuse(`it is a bundle of the tenant ${settings.tenant}`)
+  if (!as.local && settings.issuers.some(issuer => issuer.development)) {
+    return refuse('it trusts a development issuer, and this Worker does not run with LOCAL="true"')
+  }
+  const issuers = new Map(settings.issuers.map(issuer => [issuer.iss, issuer]))
+  if (issuers.size < settings.issuers.length) return refuse('two issuers have one `iss`')
+  const attempts = parseRate(settings.limits.attempts)
+  if (attempts === undefined) return refuse(`limits.attempts is not a rate: ${settings.limits.attempts}`)
+  try {
+    const schema = loadSchema(bundle.schema)
+    const policies = loadPolicies(bundle.policies)
+    const entities = loadEntities(bundle.entities, schema)
+    const rules = new Map<string, RuleMeta>()
+    for (const { id, effect, annotations } of policies.values()) {
+      const textHash = bundle.texts[id]?.hash
+      if (textHash === undefined) return refuse(`policy ${id}: its text is missing`)
+      const { rule, problems } = readAnnotations({ id, effect, textHash }, annotations)
+      if (problems[0] !== undefined) return refuse(`policy ${id}: ${problems[0].message}`)
+      rules.set(id, rule)
+    }
+    const { seq, hash, tenant } = as
+    return { ok: true, bundle: { seq, hash, tenant, settings, policies, schema, entities, rules, issuers, attempts } }
+  } catch (error) {
+    return refuse(error instanceof Error ? error.message : String(error))
+  }
+}
+
+const refuse = (problem: string): Loaded => ({ ok: false, problem })
