@@ -1,0 +1,193 @@
+import { draw, type Level, levelAt, retryAfter } from './meters.ts'
+import type { Leg, Liftable, LimitMeter, Program, Residual, Rule } from './program.ts'
+
+/** What settling reads of the agent's state. It writes nothing: the settlement says what to write. */
+export type State = {
+  suspended: boolean
+  meter(key: string): Level | undefined
+  /** Finishes a residual with the session's values. */
+  finish(residual: Residual): boolean | 'unknown'
+  /** Whether a human's approval lifts this forbid for this very action. */
+  approved(policy: string, forbid: Liftable): boolean
+}
+
+export type Settlement = {
+  outcome: 'allow' | 'deny' | 'modify' | 'step_up' | 'defer'
+  reason:
+    | 'permitted'
+    | 'suspended'
+    | 'policy_error'
+    | 'forbidden'
+    | 'rate_limited'
+    | 'not_permitted'
+    | 'duty_missing'
+    | 'facts_missing'
+    | 'approval_required'
+  /**
+   * Ids of the policies that decided, sorted: the forbids that fit the line; the permits that are exhausted; on defer the
+   * policies that hang on an unknown; on allow the permit that each leg uses. None where a permit or a duty's field is
+   * absent, or the agent is suspended.
+   */
+  policies: string[]
+  /** Names of the unknowns that a defer waits for, sorted. */
+  missing: string[]
+  /** Whole seconds until every exhausted meter that stood in the way has room; absent where one never will. */
+  retryAfter?: number
+  /** New levels of the meters that were taken: on allow and modify only, each key once. */
+  charges: Charge[]
+  /** Ids of the forbids that approvals lifted: these are consumed, on allow and modify only. */
+  lifted: string[]
+}
+
+export type Charge = { meter: LimitMeter; level: Level }
+
+/** Decides by the design's table: the first line that fits gives outcome and reason. */
+export const settle = (program: Program, state: State, now: number): Settlement => {
+  // 1. killed or suspended
+  if (state.suspended) return without('deny', 'suspended')
+
+  const legs = program.legs.map(leg => readLeg(leg, state, now))
+  const forbids = legs.flatMap(leg => leg.forbids)
+
+  // 2. a true forbid that can't be lifted
+  const errors = forbids.filter(forbid => forbid.error)
+  if (errors.length > 0) return without('deny', 'policy_error', errors)
+  const final = forbids.filter(forbid => forbid.truth === true && forbid.applies && !forbid.liftable)
+  const plain = final.filter(forbid => forbid.meters.length === 0)
+  if (plain.length > 0) return without('deny', 'forbidden', plain)
+  if (final.length > 0) return { ...without('deny', 'rate_limited', final), ...waitForAll(final.map(waitOf)) }
+
+  // 3. a leg with no true or unknown permit; a program without legs has nobody's authority
+  if (legs.length === 0 || legs.some(leg => leg.permits.length === 0)) return without('deny', 'not_permitted')
+
+  // 4. duty fields missing
+  if (program.absentDuties.length > 0) return without('deny', 'duty_missing')
+
+  // 5. an unknown forbid, or a leg whose usable permits are all unknown
+  const hanging = [
+    ...forbids.filter(forbid => forbid.truth === 'unknown' && forbid.applies),
+    ...legs.map(usable).flatMap(permits => (permits.every(permit => permit.truth === 'unknown') ? permits : [])),
+  ]
+  if (hanging.length > 0) {
+    return { ...without('defer', 'facts_missing', hanging), missing: sorted(hanging.flatMap(rule => rule.unknowns)) }
+  }
+
+  // 6. a leg whose permits are all exhausted. An unknown one that is exhausted would be no use if it came true
+  const spent = legs.filter(leg => usable(leg).length === 0)
+  if (spent.length > 0) {
+    const permits = spent.flatMap(leg => leg.permits)
+    const waits = spent.map(leg => waitForAny(leg.permits.map(waitOf)))
+    return { ...without('deny', 'rate_limited', permits), ...waitForAll(waits) }
+  }
+
+  // 7. true liftable forbids without approval
+  const lifting = forbids.filter(forbid => forbid.truth === true && forbid.applies)
+  const unapproved = lifting.filter(forbid => !(forbid.liftable && state.approved(forbid.policy, forbid.liftable)))
+  if (unapproved.length > 0) return without('step_up', 'approval_required', unapproved)
+
+  // 8. rewritten arguments: no program carries them yet
+  // 9. allow
+  const used = legs.map(leg =>
+    usable(leg)
+      .filter(permit => permit.truth === true)
+      .reduce(preferred),
+  )
+  return {
+    ...without('allow', 'permitted', used),
+    charges: charge([...used, ...forbids], state, now),
+    lifted: sorted(lifting.map(forbid => forbid.policy)),
+  }
+}
+
+/** A rule as the state has it; rules that came out false are gone. */
+type Read = {
+  policy: string
+  truth: true | 'unknown'
+  unknowns: string[]
+  error: boolean
+  liftable: Liftable | undefined
+  meters: LimitMeter[]
+  exhausted: boolean
+  /** Of a forbid: whether it forbids where its conditions hold. A metered one does only beyond its meter. */
+  applies: boolean
+  /** Of an exhausted rule: seconds until there is room. */
+  wait: number | undefined
+}
+
+type ReadLeg = { permits: Read[]; forbids: Read[] }
+
+const readLeg = (leg: Leg, state: State, now: number): ReadLeg => ({
+  // a permit that errors doesn't match
+  permits: leg.permits.flatMap(rule => (rule.error ? [] : readRule(rule, state, now))),
+  forbids: leg.forbids
+    .flatMap(rule => readRule(rule, state, now))
+    .map(forbid => (leg.of.kind === 'grant' ? { ...forbid, liftable: undefined } : forbid)),
+})
+
+const readRule = (rule: Rule, state: State, now: number): Read[] => {
+  const truth = rule.error || rule.when === true ? true : state.finish(rule.when)
+  if (truth === false) return []
+  const short = rule.meters.flatMap(meter => {
+    const level = levelAt(meter, state.meter(meter.key), now)
+    return level.tokens < meter.cost ? [retryAfter(meter, level, meter.cost)] : []
+  })
+  return [
+    {
+      policy: rule.policy,
+      truth,
+      unknowns: rule.when === true ? [] : rule.when.unknowns,
+      error: rule.error === true,
+      liftable: rule.liftable,
+      meters: rule.meters,
+      exhausted: short.length > 0,
+      applies: rule.meters.length === 0 || short.length > 0,
+      wait: waitForAll(short).retryAfter,
+    },
+  ]
+}
+
+const usable = (leg: ReadLeg): Read[] => leg.permits.filter(permit => !permit.exhausted)
+
+/** Unmetered before metered, then by policy id. */
+const preferred = (a: Read, b: Read): Read => {
+  const metered = (rule: Read) => Number(rule.meters.length > 0)
+  if (metered(a) !== metered(b)) return metered(a) < metered(b) ? a : b
+  return b.policy < a.policy ? b : a
+}
+
+/** Metered forbids that match are charged with the permits, those that only may match too: a limit never undercounts. */
+const charge = (rules: Read[], state: State, now: number): Charge[] => {
+  const meters = new Map<string, LimitMeter>()
+  for (const meter of rules.flatMap(rule => rule.meters)) {
+    const other = meters.get(meter.key)
+    if (!other || other.cost < meter.cost) meters.set(meter.key, meter)
+  }
+  return [...meters.values()].map(meter => ({
+    meter,
+    level: draw(levelAt(meter, state.meter(meter.key), now), meter.cost),
+  }))
+}
+
+/** `undefined` in a list of waits: that meter never has room. */
+const waitOf = (rule: Read): number | undefined => rule.wait
+
+const waitForAll = (waits: (number | undefined)[]): { retryAfter?: number } => {
+  const known = waits.filter(wait => wait !== undefined)
+  return known.length === waits.length && known.length > 0 ? { retryAfter: Math.max(...known) } : {}
+}
+
+const waitForAny = (waits: (number | undefined)[]): number | undefined => {
+  const known = waits.filter(wait => wait !== undefined)
+  return known.length > 0 ? Math.min(...known) : undefined
+}
+
+const without = (outcome: Settlement['outcome'], reason: Settlement['reason'], rules: Read[] = []): Settlement => ({
+  outcome,
+  reason,
+  policies: sorted(rules.map(rule => rule.policy)),
+  missing: [],
+  charges: [],
+  lifted: [],
+})
+
+const sorted = (names: string[]): string[] => [...new Set(names)].sort()
