@@ -17,8 +17,8 @@ export type LoadedBundle = {
   entities: EntityStore
   /** What the annotations of each policy mean, by policy id. */
   rules: ReadonlyMap<string, RuleMeta>
-  /** By `iss`. */
-  issuers: ReadonlyMap<string, Issuer>
+  /** Those of the settings; no two have one `iss`. */
+  issuers: readonly Issuer[]
   /** The bucket of decisions without an allow. */
   attempts: Rate
 }
@@ -38,8 +38,8 @@ export const loadBundle = (
   if (!as.local && settings.issuers.some(issuer => issuer.development)) {
     return refuse('it trusts a development issuer, and this Worker does not run with LOCAL="true"')
   }
-  const issuers = new Map(settings.issuers.map(issuer => [issuer.iss, issuer]))
-  if (issuers.size < settings.issuers.length) return refuse('two issuers have one `iss`')
+  const { issuers } = settings
+  if (new Set(issuers.map(({ iss }) => iss)).size < issuers.length) return refuse('two issuers have one `iss`')
   const attempts = parseRate(settings.limits.attempts)
   if (attempts === undefined) return refuse(`limits.attempts is not a rate: ${settings.limits.attempts}`)
   try {

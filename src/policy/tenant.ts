@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import { roles } from '../identity/caller.ts'
+import { parseRate } from './rate.ts'
 
 /**
  * A tenant's settings, as an admin writes them in `tenant.json` beside the policies, and as they stand in the bundle.
@@ -65,9 +66,9 @@ export const Issuer = v.strictObject({
 export type Issuer = v.InferOutput<typeof Issuer>
 
 /** `20/h`, `5/10m`: how many, in how long. */
-export const Rate = v.pipe(
+const RateText = v.pipe(
   v.string(),
-  v.regex(/^[1-9]\d{0,6}\/(?:[1-9]\d{0,5})?(?:s|m|h|d)$/, 'a rate reads like 20/h or 5/10m'),
+  v.check(text => parseRate(text) !== undefined, 'a rate reads like 20/h or 5/10m'),
 )
 
 export const Tenant = v.strictObject({
@@ -81,7 +82,7 @@ export const Tenant = v.strictObject({
   limits: v.optional(
     v.strictObject({
       /** Decisions of one agent that end without an allow; beyond it calls are refused undecided. */
-      attempts: v.optional(Rate, '600/m'),
+      attempts: v.optional(RateText, '600/m'),
     }),
     {},
   ),
