@@ -1,4 +1,5 @@
 import type { Body, Secret } from '../audit/receipt.ts'
+import type { Problem } from '../cedar/convert.ts'
 import type { Outcome } from '../decision/answer.ts'
 import type { Reason } from '../decision/reasons.ts'
 import type { Program } from '../settle/program.ts'
@@ -27,7 +28,7 @@ export type DecideItem = {
   evaluationId: string
   program: Program
   /** A denial that was settled before policy (unknown action, arguments that don't fit): recorded, not evaluated. */
-  denied?: { reason: Reason; detail?: Record<string, unknown> }
+  denied?: { reason: Reason; problems?: Problem[] }
   /** The request's part of the receipt's body; secrets stand in it as commitments. */
   body: Body
   secrets: Record<string, Secret>
@@ -50,8 +51,8 @@ export type Decided = {
   missing: string[]
   /** Whole seconds until there is room again. */
   retryAfter?: number
-  /** Extra members that were denied with. */
-  detail?: Record<string, unknown>
+  /** Where the request doesn't fit the schema. */
+  problems?: Problem[]
   bundle: string
   receipt: { seq: number; hash: string }
   /** True when this is the answer to an earlier call with the same idempotency key. */

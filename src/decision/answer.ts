@@ -1,9 +1,12 @@
 import * as v from 'valibot'
+import type { Decided } from '../agent/call.ts'
 import { reasons } from './reasons.ts'
+import type { Refusal } from './refusal.ts'
 
 export const outcomes = ['allow', 'deny', 'modify', 'step_up', 'defer'] as const
 export type Outcome = (typeof outcomes)[number]
 
+const Reason = v.picklist(Object.keys(reasons) as (keyof typeof reasons)[])
 const Problem = v.object({ pointer: v.string(), code: v.string(), expected: v.string() })
 
 /** The context of an AuthZEN decision: the one shape in which every decision is answered. */
@@ -11,7 +14,7 @@ export const DecisionContext = v.object({
   evaluation_id: v.pipe(v.string(), v.uuid()),
   evaluated_at: v.pipe(v.string(), v.isoTimestamp()),
   outcome: v.picklist(outcomes),
-  reason: v.picklist(Object.keys(reasons) as (keyof typeof reasons)[]),
+  reason: Reason,
   /** Whether a receipt was committed before this answer. */
   recorded: v.boolean(),
   /** Hash of the bundle that decided; absent where there was none. */
@@ -21,6 +24,7 @@ export const DecisionContext = v.object({
   /** A signed permit (JWT) for the tool: allow and modify only. */
   permit: v.optional(v.string()),
   missing: v.optional(v.array(v.object({ name: v.string(), sources: v.array(v.string()) }))),
+  /** Where the request doesn't fit the schema. */
   problems: v.optional(v.array(Problem)),
   /** Whole seconds. */
   retry_after: v.optional(v.number()),
@@ -29,3 +33,60 @@ export const DecisionContext = v.object({
 /** An AuthZEN Decision (Authorization API 1.0, Information Model, Decision). */
 export const Answer = v.object({ decision: v.boolean(), context: DecisionContext })
 export type Answer = v.InferOutput<typeof Answer>
+
+/** An item of a batch that got no decision: closed by default, with what the problem document would have said. */
+export const FailedItem = v.object({
+  decision: v.literal(false),
+  context: v.object({
+    reason: Reason,
+    recorded: v.literal(false),
+    error: v.object({ status: v.number(), message: v.string(), pointer: v.optional(v.string()) }),
+    retry_after: v.optional(v.number()),
+  }),
+})
+export type FailedItem = v.InferOutput<typeof FailedItem>
+
+/** The answer to what an agent's object decided and recorded. */
+export const answerOf = (decided: Decided, more: { explain: boolean; permit?: string }): Answer => ({
+  decision: decided.outcome === 'allow',
+  context: {
+    evaluation_id: decided.evaluationId,
+    evaluated_at: new Date(decided.at).toISOString(),
+    outcome: decided.outcome,
+    reason: decided.reason,
+    recorded: true,
+    bundle: decided.bundle,
+    ...(more.explain && { policies: decided.policies }),
+    ...(more.permit !== undefined && { permit: more.permit }),
+    ...(decided.missing.length > 0 && { missing: decided.missing.map(name => ({ name, sources: [] })) }),
+    ...(decided.problems && { problems: decided.problems }),
+    ...(decided.retryAfter !== undefined && { retry_after: decided.retryAfter }),
+  },
+})
+
+/** A denial that stands on no record: the control plane couldn't get as far as deciding, so nothing is allowed. */
+export const unrecorded = (
+  reason: 'no_policy' | 'bundle_stale' | 'control_unreachable' | 'overloaded' | 'chain_fork',
+  at: { evaluationId: string; now: number; bundle?: string; retryAfter?: number },
+): Answer => ({
+  decision: false,
+  context: {
+    evaluation_id: at.evaluationId,
+    evaluated_at: new Date(at.now).toISOString(),
+    outcome: 'deny',
+    reason,
+    recorded: false,
+    ...(at.bundle !== undefined && { bundle: at.bundle }),
+    ...(at.retryAfter !== undefined && { retry_after: at.retryAfter }),
+  },
+})
+
+export const failedItem = ({ status, reason, pointer, detail, retryAfter }: Refusal): FailedItem => ({
+  decision: false,
+  context: {
+    reason,
+    recorded: false,
+    error: { status, message: detail ?? reasons[reason], ...(pointer !== undefined && { pointer }) },
+    ...(retryAfter !== undefined && { retry_after: retryAfter }),
+  },
+})

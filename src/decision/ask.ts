@@ -1,0 +1,57 @@
+import * as v from 'valibot'
+import { type Refusal, refusal } from './refusal.ts'
+
+/**
+ * The AuthZEN request (Authorization API 1.0, Information Model). Members that the standard or Countersign don't know
+ * are ignored, as the standard asks.
+ */
+const Name = v.pipe(v.string(), v.maxLength(512, 'a string of at most 512 characters'))
+const Properties = v.record(v.string(), v.unknown())
+
+const Entity = v.object({ type: Name, id: Name, properties: v.optional(Properties) })
+const Action = v.object({ name: Name, properties: v.optional(Properties) })
+
+/** One action to be judged. */
+export const Ask = v.object({ subject: Entity, action: Action, resource: Entity, context: v.optional(Properties) })
+export type Ask = v.InferOutput<typeof Ask>
+
+export const MAX_EVALUATIONS = 100
+
+export const semantics = ['execute_all', 'deny_on_first_deny', 'permit_on_first_permit'] as const
+export type Semantic = (typeof semantics)[number]
+
+/** A batch: what the items don't say themselves they take whole from the top level (Access Evaluations API, 7.1). */
+export const Batch = v.object({
+  subject: v.optional(v.unknown()),
+  action: v.optional(v.unknown()),
+  resource: v.optional(v.unknown()),
+  context: v.optional(v.unknown()),
+  evaluations: v.optional(
+    v.pipe(
+      v.array(v.record(v.string(), v.unknown())),
+      v.maxLength(MAX_EVALUATIONS, `at most ${MAX_EVALUATIONS} evaluations`),
+    ),
+    [],
+  ),
+  options: v.optional(v.object({ evaluations_semantic: v.optional(v.picklist(semantics), 'execute_all') }), {}),
+})
+export type Batch = v.InferOutput<typeof Batch>
+
+/** Reads a shape at the border, or points to the first place that is wrong. */
+export const read = <S extends v.GenericSchema>(schema: S, json: unknown, at = ''): v.InferOutput<S> | Refusal => {
+  const result = v.safeParse(schema, json, { abortEarly: true })
+  if (result.success) return result.output
+  const [issue] = result.issues
+  const path = issue.path ?? []
+  const pointer = path.map(({ key }) => `/${String(key).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
+  return refusal(400, 'malformed_request', { pointer: at + pointer, detail: issue.message })
+}
+
+/** The items of a batch, each whole or refused for itself. */
+export const asksOf = (batch: Batch): (Ask | Refusal)[] => {
+  const { subject, action, resource, context } = batch
+  const defaults = Object.fromEntries(
+    Object.entries({ subject, action, resource, context }).filter(([, value]) => value !== undefined),
+  )
+  return batch.evaluations.map((item, index) => read(Ask, { ...defaults, ...item }, `/evaluations/${index}`))
+}

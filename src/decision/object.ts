@@ -1,0 +1,32 @@
+import type { DecideCall, DecideReply } from '../agent/call.ts'
+import type { AgentObject } from '../agent/object.ts'
+
+/** How long the agent's object may take before the answer is a denial. */
+const DEADLINE_MS = 2_000
+
+export type Unsettled = { unsettled: 'control_unreachable' | 'overloaded' }
+
+/**
+ * The one call to the agent's object. At the deadline, or when the call fails, nothing is known: the object may have
+ * committed. A retry with the same Idempotency-Key gets what it did; without one nothing is retried here, since that
+ * could take a limit twice.
+ */
+export const settleAt = async (
+  agents: DurableObjectNamespace<AgentObject>,
+  name: string,
+  call: DecideCall,
+  deadlineMs = DEADLINE_MS,
+): Promise<DecideReply | Unsettled> => {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<Unsettled>(resolve => {
+    timer = setTimeout(resolve, deadlineMs, { unsettled: 'control_unreachable' })
+  })
+  try {
+    return await Promise.race([agents.getByName(name).decide(call), late])
+  } catch (error) {
+    const overloaded = error instanceof Error && 'overloaded' in error && error.overloaded === true
+    return { unsettled: overloaded ? 'overloaded' : 'control_unreachable' }
+  } finally {
+    clearTimeout(timer)
+  }
+}

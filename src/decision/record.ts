@@ -1,0 +1,53 @@
+import { base64url } from 'jose'
+import { type Body, commitment, type Secret } from '../audit/receipt.ts'
+import type { Caller } from '../identity/caller.ts'
+import type { Ask } from './ask.ts'
+import type { Who } from './who.ts'
+
+/**
+ * The request's part of a receipt. What may be personal (who asks for whom, about what, with which arguments) stands in
+ * it as a commitment, with salt and value beside, so that it can be erased and the chain still verifies.
+ */
+export const recordOf = (
+  ask: Ask,
+  { principals, asserts }: Who,
+  caller: Caller,
+  more: { actionHash: string; requestId?: string },
+): { body: Body; secrets: Record<string, Secret> } => {
+  const { actor, chain, user } = principals
+  const personal: Record<string, unknown> = {
+    caller: caller.name,
+    resource: { type: ask.resource.type, id: ask.resource.id },
+    arguments: ask.action.properties ?? {},
+  }
+  if (user) personal.user = user
+  if (asserts) {
+    const { properties: subject } = ask.subject
+    const { properties: resource } = ask.resource
+    if (subject || resource || ask.context) personal.asserted = { subject, resource, context: ask.context }
+  }
+  const secrets = secretsOf(personal)
+  const body: Body = {
+    agent: actor,
+    ...(chain.length > 0 && { delegated_by: chain }),
+    action: ask.action.name,
+    resource_type: ask.resource.type,
+    issuer: caller.issuer,
+    roles: caller.roles,
+    ...(caller.session !== undefined && { session: caller.session }),
+    ...(more.requestId !== undefined && { request_id: more.requestId }),
+  }
+  // The action's hash covers the arguments and could be guessed back to them, so it is committed to as well.
+  const hidden = { ...secrets, action_hash: salted(more.actionHash) }
+  for (const [name, secret] of Object.entries(hidden)) body[name] = commitment(secret)
+  return { body, secrets: hidden }
+}
+
+const secretsOf = (values: Record<string, unknown>): Record<string, Secret> =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, salted(value)]))
+
+const salted = (value: unknown): Secret => ({
+  salt: base64url.encode(crypto.getRandomValues(new Uint8Array(16))),
+  // What JSON drops must not be committed to: the value is hashed again from what was stored.
+  value: JSON.parse(JSON.stringify(value)),
+})

@@ -1,0 +1,147 @@
+import { convert, convertRecord, type Problem } from '../cedar/convert.ts'
+import { type EntityData, type EntityStore, entityData, overlay } from '../cedar/entities.ts'
+import type { EntityUid } from '../cedar/json.ts'
+import type { ActionType, RecordType, Schema } from '../cedar/schema.ts'
+import { type CedarRecord, type EntityRef, entityRef, type Value } from '../cedar/value.ts'
+import { jcs } from '../durable/hash.ts'
+import type { LoadedBundle } from '../policy/load.ts'
+import type { Ask } from './ask.ts'
+import type { Who } from './who.ts'
+
+/** The action as the bundle's schema reads it: all that policies see. */
+export type What = { action: EntityRef; resource: EntityUid; context: CedarRecord; entities: EntityStore }
+
+export type Unfit = { reason: 'unknown_action' } | { reason: 'schema_mismatch'; problems: Problem[] }
+
+/** What the edge itself knows about the call. */
+export type Edge = { now: number; ip?: string }
+
+/** Reads the request by the schema of the bundle; never guesses. Finds all problems. */
+export const what = (ask: Ask, { principals, groups, asserts }: Who, bundle: LoadedBundle, edge: Edge): What | Unfit => {
+  const action = actionNamed(ask.action.name, bundle.schema)
+  if (!action) return { reason: 'unknown_action' }
+  const { actor, chain, user } = principals
+  const problems: Problem[] = []
+
+  if (!action.resources.includes(ask.resource.type)) {
+    problems.push({ pointer: '/resource/type', code: 'mistyped', expected: action.resources.join(' or ') })
+  }
+  const judged = [actor, ...chain, ...(user && bundle.settings.judge_user ? [user] : [])]
+  if (judged.some(({ type }) => !action.principals.includes(type))) {
+    problems.push({ pointer: '/subject/type', code: 'mistyped', expected: action.principals.join(' or ') })
+  }
+  const resource = { type: ask.resource.type, id: ask.resource.id }
+  for (const [uid, pointer] of [[actor, '/subject/id'], [resource, '/resource/id']] as const) {
+    const ids = bundle.schema.entityTypes.get(uid.type)?.ids
+    if (ids && !ids.includes(uid.id)) problems.push({ pointer, code: 'malformed', expected: ids.join(' or ') })
+  }
+
+  const context = contextOf(ask, action, asserts, edge, problems)
+  const extra: EntityData[] = []
+  const asserted = (uid: EntityUid, properties: Record<string, unknown> | undefined, at: string): Attributes =>
+    asserts && properties ? attributesOf(uid, properties, bundle.schema, at, problems) : []
+  const subject = asserted(actor, ask.subject.properties, '/subject/properties')
+  if (subject.length > 0 || groups.length > 0) extra.push(entityData(actor, subject, groups))
+  const object = asserted(resource, ask.resource.properties, '/resource/properties')
+  if (object.length > 0) extra.push(entityData(resource, object))
+
+  if (problems.length > 0 || !context) return { reason: 'schema_mismatch', problems }
+  const entities = extra.length > 0 ? overlay(bundle.entities, extra) : bundle.entities
+  return { action: action.uid, resource, context, entities }
+}
+
+/** Actions are named by id alone: `check` refuses schemas in which that would be ambiguous. */
+const actionNamed = (name: string, schema: Schema): ActionType | undefined => {
+  const plain = schema.actions.get(entityRef('Action', name).key)
+  if (plain) return plain
+  for (const action of schema.actions.values()) if (action.uid.id === name) return action
+  return undefined
+}
+
+/** Cedar's context has these members and no others, each only where the action's schema declares it. */
+const contextOf = (
+  ask: Ask,
+  action: ActionType,
+  asserts: boolean,
+  edge: Edge,
+  problems: Problem[],
+): CedarRecord | undefined => {
+  const declared = action.context.attributes
+  const properties = ask.action.properties ?? {}
+  const json: Record<string, unknown> = {}
+  const known = new Map(declared)
+  // Arguments are judged first, apart, so that pointers lead into the caller's own JSON.
+  const given = readArguments(recordType(declared.get('arguments')?.type), properties, problems)
+  if (declared.has('now')) json.now = new Date(edge.now).toISOString()
+  const environment = recordType(declared.get('environment')?.type)
+  if (environment) json.environment = environmentOf(environment, ask, asserts, edge)
+  known.delete('arguments')
+  const rest = convertRecord({ kind: 'record', attributes: known, open: false }, json, '/context')
+  if (!rest.ok) problems.push(...rest.problems.map(withoutEnvironment))
+  if (!rest.ok || !given) return undefined
+  return declared.has('arguments')
+    ? { kind: 'record', fields: new Map([...rest.value.fields, ['arguments', given]]), open: rest.value.open ?? given.open }
+    : rest.value
+}
+
+const NOTHING: RecordType = { kind: 'record', attributes: new Map(), open: false }
+
+const readArguments = (
+  type: RecordType | undefined,
+  properties: Record<string, unknown>,
+  problems: Problem[],
+): CedarRecord | undefined => {
+  const { attributes } = type ?? NOTHING
+  if (!attributes.has('extra')) return settleArguments(type ?? NOTHING, properties, problems)
+  // `extra` holds what isn't declared, as text; a caller's own `extra` is just one of those.
+  const isDeclared = (name: string) => name !== 'extra' && attributes.has(name)
+  const entries = Object.entries(properties)
+  const declared = Object.fromEntries(entries.filter(([name]) => isDeclared(name)))
+  const undeclared = Object.fromEntries(entries.filter(([name]) => !isDeclared(name)))
+  return settleArguments(type ?? NOTHING, { ...declared, extra: jcs(undeclared) }, problems)
+}
+
+const settleArguments = (type: RecordType, json: unknown, problems: Problem[]): CedarRecord | undefined => {
+  const read = convertRecord(type, json, '/action/properties')
+  if (read.ok) return read.value
+  problems.push(...read.problems)
+  return undefined
+}
+
+/** A PEP describes the environment in AuthZEN's `context`. For an agent only the edge speaks. */
+const environmentOf = (type: RecordType, ask: Ask, asserts: boolean, edge: Edge): Record<string, unknown> => {
+  const said = asserts ? (ask.context ?? {}) : {}
+  const known: Record<string, unknown> = !asserts && edge.ip !== undefined ? { ip: edge.ip } : {}
+  const members = [...type.attributes.keys()].map(name => [name, Object.hasOwn(said, name) ? said[name] : known[name]])
+  return Object.fromEntries(members.filter(([, value]) => value !== undefined))
+}
+
+/** AuthZEN's context has no `environment`: the members stand in it directly. */
+const withoutEnvironment = (problem: Problem): Problem => ({
+  ...problem,
+  pointer: problem.pointer.replace(/^\/context\/environment/, '/context'),
+})
+
+type Attributes = [string, Value][]
+
+/** The properties that the entity's type declares. Others can reach no policy, so they are nobody's business here. */
+const attributesOf = (
+  uid: EntityUid,
+  properties: Record<string, unknown>,
+  schema: Schema,
+  at: string,
+  problems: Problem[],
+): Attributes => {
+  const shape = schema.entityTypes.get(uid.type)?.shape.attributes
+  const found: Attributes = []
+  for (const [name, { type }] of shape ?? []) {
+    if (!Object.hasOwn(properties, name)) continue
+    const read = convert(type, properties[name], `${at}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`)
+    if (read.ok) found.push([name, read.value])
+    else problems.push(...read.problems)
+  }
+  return found
+}
+
+const recordType = (type: ActionType['context'] | { kind: string } | undefined): RecordType | undefined =>
+  type && 'attributes' in type ? type : undefined
