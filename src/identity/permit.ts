@@ -22,7 +22,7 @@ export type Permit = {
 }
 
 /** The claims of a permit: a JWT (RFC 7519) of type `permit+jwt`, so that it passes for no other kind of token. */
-export type PermitClaims = {
+type PermitClaims = {
   iss: string
   /** The agent as `Type::"id"`. */
   sub: string
@@ -39,7 +39,7 @@ export type PermitClaims = {
   bundle: string
 }
 
-export const PERMIT_TYPE = 'permit+jwt'
+const PERMIT_TYPE = 'permit+jwt'
 
 /** Signs a permit. All but the signature follows from the arguments, so a retry gets the same permit. */
 export const signPermit = (signer: Signer, permit: Permit): Promise<string> =>
@@ -47,7 +47,7 @@ export const signPermit = (signer: Signer, permit: Permit): Promise<string> =>
     .setProtectedHeader({ alg: signer.alg, typ: PERMIT_TYPE, kid: signer.kid })
     .sign(signer.key)
 
-export const permitClaims = (permit: Permit): PermitClaims => {
+const permitClaims = (permit: Permit): PermitClaims => {
   const { actor, chain, user } = permit.principals
   return {
     iss: permit.tenant,

@@ -3,5 +3,3 @@ import type { Caller, Role } from './caller.ts'
 /** `undefined` where the caller has one of the roles, else the reason to refuse the call. */
 export const requireRole = (caller: Pick<Caller, 'roles'>, ...anyOf: readonly Role[]): 'forbidden_role' | undefined =>
   anyOf.some(role => caller.roles.includes(role)) ? undefined : 'forbidden_role'
-
-export const hasRole = (caller: Pick<Caller, 'roles'>, role: Role): boolean => caller.roles.includes(role)
