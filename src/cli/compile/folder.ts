@@ -1,0 +1,50 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join, relative, sep } from 'node:path'
+import { type Diagnostic, error, warning } from './diagnostic.ts'
+import type { SourceText } from './source-text.ts'
+
+/** A policy folder, as it lies on disk. */
+export type Folder = {
+  tenant?: SourceText
+  schema?: SourceText
+  entities?: SourceText
+  links?: SourceText
+  /** Every `*.cedar`, also in folders below, in order of their paths. */
+  policies: SourceText[]
+  diagnostics: Diagnostic[]
+}
+
+export const readFolder = (dir: string): Folder => {
+  if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory()) {
+    return { policies: [], diagnostics: [error(`${dir} is not a folder`)] }
+  }
+  const paths = readdirSync(dir, { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile())
+    .map(entry => relative(dir, join(entry.parentPath, entry.name)).split(sep).join('/'))
+    .filter(path => !path.split('/').some(part => part.startsWith('.') || part === 'node_modules'))
+    .sort()
+  const read = (path: string): SourceText => ({
+    file: join(dir, path),
+    text: readFileSync(join(dir, path), 'utf8').replace(/^\uFEFF/, ''),
+  })
+  const folder: Folder = { policies: [], diagnostics: [] }
+  const schemas: string[] = []
+  for (const path of paths) {
+    if (path.endsWith('.cedar')) folder.policies.push(read(path))
+    else if (path.endsWith('.cedarschema')) schemas.push(path)
+    else if (path === 'tenant.json') folder.tenant = read(path)
+    else if (path === 'entities.json') folder.entities = read(path)
+    else if (path === 'links.json') folder.links = read(path)
+    // A misspelt name must not silently leave a forbid out.
+    else if (!path.endsWith('.md')) folder.diagnostics.push(warning(`${join(dir, path)} is not read`))
+  }
+  const [schema, second] = schemas
+  if (schema !== undefined) folder.schema = read(schema)
+  else folder.diagnostics.push(error(`${dir} has no schema`, { hint: 'write one into schema.cedarschema' }))
+  if (second !== undefined) folder.diagnostics.push(error(`${dir} has two schemas: ${schema} and ${second}`))
+  if (folder.tenant === undefined) folder.diagnostics.push(error(`${dir} has no tenant.json`))
+  if (folder.policies.length === 0) {
+    folder.diagnostics.push(error(`${dir} has no policies`, { hint: 'write them into files named *.cedar' }))
+  }
+  return folder
+}

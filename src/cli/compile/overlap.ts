@@ -1,0 +1,57 @@
+import type { EntityStore } from '../../cedar/entities.ts'
+import type { Constraint, Policy, PolicySet } from '../../cedar/policies.ts'
+import type { RuleMeta } from '../../policy/annotations.ts'
+
+/**
+ * Pairs of a metered permit and an unmetered one that may permit the same request: there the limit limits nothing, since
+ * a leg uses an unmetered permit first. Only scopes are compared, and only with the bundle's own entities: conditions
+ * may still keep the two apart, and entities that come with a request may bring them together.
+ */
+export const unmeteredOverlaps = (
+  policies: PolicySet,
+  rules: ReadonlyMap<string, RuleMeta>,
+  entities: EntityStore,
+): { metered: string; unmetered: string }[] => {
+  const permits = [...policies.values()].filter(({ effect }) => effect === 'permit')
+  const isMetered = ({ id }: Policy) => (rules.get(id)?.limits.length ?? 0) > 0
+  const unmetered = permits.filter(policy => !isMetered(policy))
+  return permits
+    .filter(isMetered)
+    .flatMap(metered =>
+      unmetered
+        .filter(other =>
+          (['principal', 'action', 'resource'] as const).every(part =>
+            meet(metered.scope[part], other.scope[part], entities),
+          ),
+        )
+        .map(other => ({ metered: metered.id, unmetered: other.id })),
+    )
+}
+
+const meet = (a: Constraint, b: Constraint, entities: EntityStore): boolean => {
+  if (a.op === 'any' || b.op === 'any') return true
+  if (a.op === '==') return covers(b, a.entity, entities)
+  if (b.op === '==') return covers(a, b.entity, entities)
+  if (a.op === 'is' && b.op === 'is') return a.type === b.type
+  // At least one is a group: they meet where something stands in both, or is of the type and in the group.
+  for (const { uid } of entities.values()) if (covers(a, uid, entities) && covers(b, uid, entities)) return true
+  return false
+}
+
+const covers = (constraint: Constraint, entity: { type: string; key: string }, entities: EntityStore): boolean => {
+  switch (constraint.op) {
+    case 'any':
+      return true
+    case 'is':
+      return constraint.type === entity.type
+    case '==':
+      return constraint.entity.key === entity.key
+    case 'in':
+      return (
+        (constraint.type === undefined || constraint.type === entity.type) &&
+        constraint.entities.some(
+          ({ key }) => key === entity.key || entities.get(entity.key)?.ancestors.has(key) === true,
+        )
+      )
+  }
+}

@@ -1,0 +1,83 @@
+import type { SchemaJson } from '../../cedar/json.ts'
+import { type ActionType, loadSchema, type RecordType, type Schema, type Type } from '../../cedar/schema.ts'
+import { parseSchema } from './cedar.ts'
+import { type Diagnostic, error, warning } from './diagnostic.ts'
+import { actionTokens, tokensOf } from './lexer.ts'
+import { type Place, placeAt, type SourceText } from './source-text.ts'
+
+export type WrittenSchema = {
+  text: string
+  json: SchemaJson
+  schema: Schema
+  /** Where an action is declared. */
+  placeOf: (action: ActionType) => Place
+}
+
+/** What a context may hold, and of what kind: it is the Worker that fills it. */
+const contextMembers: Readonly<Record<string, Type['kind']>> = {
+  arguments: 'record',
+  environment: 'record',
+  now: 'datetime',
+}
+/** Names that have a meaning of their own, which the Worker doesn't fill yet. */
+const reservedMembers = ['facts', 'claims', 'missing', 'contradicted', 'session']
+
+export const readSchema = (file: SourceText): { schema?: WrittenSchema; diagnostics: Diagnostic[] } => {
+  const parsed = parseSchema(file.text)
+  const placed = (range: { start: number; end: number } | undefined) => placeAt(file, range ?? { start: 0, end: 0 })
+  if (!parsed.ok) {
+    const diagnostics = parsed.errors.map(({ message, hint, range }) => error(message, { place: placed(range), hint }))
+    return { diagnostics }
+  }
+  const tokens = tokensOf(file.text)
+  const schema = loadSchema(parsed.json)
+  const placeOf = ({ uid }: ActionType) => placed(actionTokens(tokens, uid.id)[0])
+  const diagnostics = [
+    ...parsed.warnings.map(({ message, range }) => warning(message, { place: placed(range) })),
+    ...ambiguousActions(schema, placeOf),
+    ...[...schema.actions.values()].flatMap(action => badContext(action, placeOf(action))),
+  ]
+  return { schema: { text: file.text, json: parsed.json, schema, placeOf }, diagnostics }
+}
+
+/** A request names an action by its id alone. */
+const ambiguousActions = (schema: Schema, placeOf: (action: ActionType) => Place): Diagnostic[] => {
+  const byId = Map.groupBy(schema.actions.values(), action => action.uid.id)
+  return [...byId.values()].flatMap(same => {
+    const [first] = same
+    if (first === undefined || same.length === 1) return []
+    const names = same.map(({ uid }) => `${uid.type}::${JSON.stringify(uid.id)}`).join(' and ')
+    const hint = 'a request names an action by its id alone, so ids must differ over all namespaces'
+    return [error(`${names} have the same id`, { place: placeOf(first), hint })]
+  })
+}
+
+const badContext = ({ uid, context }: ActionType, place: Place): Diagnostic[] => {
+  const complain = (problem: string, hint: string) =>
+    error(`action ${JSON.stringify(uid.id)}: ${problem}`, { place, hint })
+  const members = Object.entries(contextMembers).map(([name, kind]) => `${name} (${kind})`)
+  const diagnostics = [...context.attributes].flatMap(([name, { type }]) => {
+    const kind = Object.hasOwn(contextMembers, name) ? contextMembers[name] : undefined
+    if (reservedMembers.includes(name))
+      return [complain(`context.${name} can't be used yet`, 'the Worker has nothing to fill it with')]
+    if (kind === undefined) {
+      return [
+        complain(
+          `context.${name} is nothing that a context has`,
+          `it has ${members.join(', ')}; what a caller sends goes into arguments`,
+        ),
+      ]
+    }
+    return type.kind === kind ? [] : [complain(`context.${name} is a ${type.kind}`, `declare it as a ${kind}`)]
+  })
+  if (context.open) diagnostics.push(complain('its context is open', 'declare all of its members'))
+  return [...diagnostics, ...badArguments(context, complain)]
+}
+
+const badArguments = (context: RecordType, complain: (problem: string, hint: string) => Diagnostic): Diagnostic[] => {
+  const declared = context.attributes.get('arguments')?.type
+  if (declared?.kind !== 'record') return []
+  const extra = declared.attributes.get('extra')?.type
+  if (extra === undefined || extra.kind === 'string') return []
+  return [complain('arguments.extra is not a String', 'extra holds the undeclared arguments, as JSON text')]
+}

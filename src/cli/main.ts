@@ -1,0 +1,46 @@
+#!/usr/bin/env node
+import { check } from './check.ts'
+import { type Command, helpOf, table } from './command.ts'
+import { CommandError, exit } from './exit.ts'
+import { paint } from './render.ts'
+
+const commands: Readonly<Record<string, Command>> = { check }
+
+const main = async ([name, ...argv]: string[]): Promise<number> => {
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    console.log(overview())
+    return name === undefined ? exit.usage : exit.ok
+  }
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (command === undefined) throw new CommandError(`there is no command ${name}`)
+  if (argv.includes('--help') || argv.includes('-h')) {
+    console.log(helpOf(name, command))
+    return exit.ok
+  }
+  return command.run(argv)
+}
+
+const overview = (): string => {
+  const rows = Object.entries(commands).map(([name, { summary, args }]): [string, string] => [
+    [name, ...args].join(' '),
+    summary,
+  ])
+  return [
+    'Usage: countersign COMMAND [options]',
+    '',
+    table(rows),
+    '',
+    'countersign COMMAND --help says more. Exit codes: 0 done, 1 the folder has errors, 2 wrong usage,',
+    '3 another push came first, 4 wrangler failed.',
+  ].join('\n')
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2))
+} catch (error) {
+  // Anything else is a bug, and its stack is wanted.
+  if (!(error instanceof CommandError)) throw error
+  console.error(`${paint(['bold', 'red'], 'error')}: ${error.message}`)
+  if (error.hint !== undefined) console.error(error.hint)
+  process.exitCode = error.code
+}
