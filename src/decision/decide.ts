@@ -1,4 +1,4 @@
-import type { DecideCall, Decided, Refused } from '../agent/call.ts'
+import type { DecideCall, Decided, DecideReply } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { Signer } from '../identity/keys.ts'
@@ -37,111 +37,103 @@ export type Result = Answer | Refusal
 /**
  * The way of a decision, once the caller is known: each action is evaluated here to a program, each agent's object
  * settles its programs in one call, and what it decided is signed and answered. Results stand in the order of the
- * actions; with `stop` the list ends where the object stopped.
+ * actions; with `stop` the list ends with the one that ended it.
  */
 export const decide = async (asks: readonly (Ask | Refusal)[], call: Call, deps: Deps): Promise<Result[]> => {
-  const runs = runsOf(
-    asks.map((ask, index) => (isRefusal(ask) ? ask : prepare(ask, call, index))),
-    call.stop,
-  )
-  if (call.stop === 'never') {
-    const results: Result[] = []
-    const place = async (run: Run) => {
-      const found = await decideRun(run, call, deps)
-      for (const [at, result] of found.entries()) results[run[at]?.index ?? at] = result
-    }
-    await Promise.all(runs.map(place))
-    return results
-  }
-  const results: Result[] = []
-  for (const run of runs) {
-    results.push(...(await decideRun(run, call, deps)))
-    if (stops(results.at(-1), call.stop)) break
-  }
-  return results
+  const items = asks.map((ask, index) => ({ index, prepared: isRefusal(ask) ? ask : prepare(ask, call, index) }))
+  const results = await settleAll(items, call, deps, true)
+  return results.map(([, result]) => result)
 }
 
-/** Items that go to one object in one call, or a refused item for itself. */
-type Run = { index: number; prepared: Prepared | Refusal }[]
+type Item<T = Prepared | Refusal> = { index: number; prepared: T }
+type Placed = [index: number, Result]
 
-/** All items of one agent together; where order can end the batch, only those that follow one another. */
-const runsOf = (items: (Prepared | Refusal)[], stop: Call['stop']): Run[] => {
+/** Settles items and returns their results by index, ascending. `mayMove`: whether a newer bundle may still be adopted. */
+const settleAll = async (items: Item[], call: Call, deps: Deps, mayMove: boolean): Promise<Placed[]> => {
+  const runs = runsOf(items, call.stop)
+  if (call.stop === 'never') {
+    const placed = await Promise.all(runs.map(run => settleRun(run, call, deps, mayMove)))
+    return placed.flat().sort(([a], [b]) => a - b)
+  }
+  const placed: Placed[] = []
+  for (const run of runs) {
+    placed.push(...(await settleRun(run, call, deps, mayMove)))
+    const last = placed.at(-1)
+    if (last && ends(last[1], call.stop)) break
+  }
+  return placed
+}
+
+/** A refused item, or items that one object settles in one call. */
+type Run = { refused: Item<Refusal> } | { items: [Item<Prepared>, ...Item<Prepared>[]] }
+
+/** All items of one agent together; where the order can end the batch, only those that follow one another. */
+const runsOf = (items: Item[], stop: Call['stop']): Run[] => {
   const runs: Run[] = []
-  const open = new Map<string, Run>()
-  for (const [index, prepared] of items.entries()) {
-    const name = isRefusal(prepared) ? undefined : prepared.object.name
-    const run = name === undefined ? undefined : open.get(name)
-    if (stop !== 'never' && !run) open.clear()
-    if (run) run.push({ index, prepared })
-    else runs.push([{ index, prepared }])
-    const last = runs.at(-1)
-    if (name !== undefined && !run && last) open.set(name, last)
+  const open = new Map<string, Item<Prepared>[]>()
+  for (const { index, prepared } of items) {
+    if (isRefusal(prepared)) {
+      runs.push({ refused: { index, prepared } })
+      if (stop !== 'never') open.clear()
+      continue
+    }
+    const run = open.get(prepared.object.name)
+    if (run) {
+      run.push({ index, prepared })
+      continue
+    }
+    if (stop !== 'never') open.clear()
+    const first: [Item<Prepared>] = [{ index, prepared }]
+    open.set(prepared.object.name, first)
+    runs.push({ items: first })
   }
   return runs
 }
 
-const stops = (result: Result | undefined, stop: Call['stop']): boolean => {
-  const permitted = result !== undefined && 'decision' in result && result.decision
+const ends = (result: Result, stop: Call['stop']): boolean => {
+  const permitted = !isRefusal(result) && result.decision
   return stop === 'first_deny' ? !permitted : permitted
 }
 
-const decideRun = async (run: Run, call: Call, deps: Deps, adopted = false): Promise<Result[]> => {
-  const items = run.map(({ prepared }) => prepared).filter(prepared => !isRefusal(prepared))
-  const [first] = items
-  if (!first) return run.map(({ prepared }) => prepared).filter(isRefusal)
-
+const settleRun = async (run: Run, call: Call, deps: Deps, mayMove: boolean): Promise<Placed[]> => {
+  if ('refused' in run) return [[run.refused.index, run.refused.prepared]]
+  const { items } = run
+  const { name, ...object } = items[0].prepared.object
   const { bundle, edge, stop, tenant } = call
-  const reply = await settleAt(deps.agents, first.object.name, {
+  const reply = await settleAt(deps.agents, name, {
     v: 1,
     tenant,
-    agent: first.object.agent,
-    attempts: first.object.attempts,
+    ...object,
     bundle: { seq: bundle.seq, hash: bundle.hash },
     now: edge.now,
-    items: items.map(({ item }) => item),
+    items: items.map(({ prepared }) => prepared.item),
     stop,
   })
-  if ('unsettled' in reply) return items.map(item => closed(reply.unsettled, item, call))
+  const deny = (reason: Unrecorded, from = 0) =>
+    items.slice(from).map(({ index, prepared }): Placed => [index, closed(reason, prepared, call)])
+  if ('unsettled' in reply) return deny(reply.unsettled)
 
-  const results = await Promise.all(
-    reply.map((settled, at) => {
-      const item = items[at]
-      if (!item) throw new Error('the object answered more than it was asked')
-      return resultOf(settled, item, call, deps)
-    }),
-  )
-  const last = reply.at(-1)
-  const rest = run.slice(reply.length - 1)
-  if (last?.kind === 'chain_fork') return [...results, ...items.slice(reply.length).map(i => closed('chain_fork', i, call))]
-  if (last?.kind !== 'stale_bundle') return results
-  return [...results.slice(0, -1), ...(await onNewer(rest, last, adopted ? undefined : deps, call))]
-}
-
-/** An object that has seen a newer bundle settles nothing under an older one: evaluate once more, under that. */
-const onNewer = async (rest: Run, newer: Activation, deps: Deps | undefined, call: Call): Promise<Result[]> => {
-  const moved = await deps?.adopt(newer)
-  if (!deps || !moved) return rest.flatMap(({ prepared }) => (isRefusal(prepared) ? prepared : closed('bundle_stale', prepared, call)))
-  const next = { ...call, ...moved }
-  const again = rest.map(({ index, prepared }) => ({
-    index,
-    prepared: isRefusal(prepared) ? prepared : prepare(prepared.ask, next, index),
-  }))
-  const results: Result[] = []
-  // Another bundle may map the caller to another agent, or refuse the ask, so the run may fall apart.
-  for (const item of groupByObject(again)) {
-    results.push(...(await decideRun(item, next, deps, true)))
-    if (call.stop !== 'never' && stops(results.at(-1), call.stop)) break
+  const placed: Placed[] = []
+  for (const [at, { index, prepared }] of items.entries()) {
+    const settled = reply[at]
+    if (!settled) break
+    if (settled.kind === 'chain_fork') return [...placed, ...deny('chain_fork', at)]
+    if (settled.kind === 'stale_bundle') {
+      const moved = mayMove ? await deps.adopt(settled) : undefined
+      if (!moved) return [...placed, ...deny('bundle_stale', at)]
+      // Under another bundle the caller may be another agent, or the ask refused, so what is left is prepared anew.
+      const next = { ...call, ...moved }
+      const rest = items.slice(at).map(item => ({ ...item, prepared: prepare(item.prepared.ask, next, item.index) }))
+      return [...placed, ...(await settleAll(rest, next, deps, false))]
+    }
+    placed.push([index, await resultOf(settled, prepared, call, deps)])
   }
-  return results
+  return placed
 }
 
-const groupByObject = (run: Run): Run[] =>
-  runsOf(
-    run.map(({ prepared }) => prepared),
-    'first_deny',
-  ).map(part => part.map(({ index, prepared }) => ({ index: run[index]?.index ?? index, prepared })))
+type Settled = Exclude<DecideReply[number], { kind: 'stale_bundle' | 'chain_fork' }>
 
-const resultOf = async (settled: Decided | Refused, item: Prepared, call: Call, { signer }: Deps): Promise<Result> => {
+const resultOf = async (settled: Settled, item: Prepared, call: Call, { signer }: Deps): Promise<Result> => {
   switch (settled.kind) {
     case 'decided': {
       const permit = await permitOf(settled, item, call, signer)
@@ -151,10 +143,6 @@ const resultOf = async (settled: Decided | Refused, item: Prepared, call: Call, 
       return refusal(429, 'too_many_attempts', { retryAfter: settled.retryAfter })
     case 'idempotency_mismatch':
       return refusal(422, 'idempotency_mismatch')
-    case 'stale_bundle':
-      return closed('bundle_stale', item, call)
-    case 'chain_fork':
-      return closed('chain_fork', item, call)
   }
 }
 
@@ -176,9 +164,12 @@ const permitOf = async (decided: Decided, item: Prepared, call: Call, signer: Si
 }
 
 const explains = ({ caller, bundle }: Call): boolean =>
-  bundle.settings.explain_to_agents || caller.roles.some(role => role === 'pep' || role === 'admin' || role === 'auditor')
+  bundle.settings.explain_to_agents ||
+  caller.roles.some(role => role === 'pep' || role === 'admin' || role === 'auditor')
 
-const closed = (reason: Parameters<typeof unrecorded>[0], { item }: Prepared, { edge, bundle }: Call): Answer =>
+type Unrecorded = Parameters<typeof unrecorded>[0]
+
+const closed = (reason: Unrecorded, { item }: Prepared, { edge, bundle }: Call): Answer =>
   unrecorded(reason, {
     evaluationId: item.evaluationId,
     now: edge.now,

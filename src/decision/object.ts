@@ -17,10 +17,8 @@ export const settleAt = async (
   call: DecideCall,
   deadlineMs = DEADLINE_MS,
 ): Promise<DecideReply | Unsettled> => {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<Unsettled>(resolve => {
-    timer = setTimeout(resolve, deadlineMs, { unsettled: 'control_unreachable' })
-  })
+  const { promise: late, resolve } = Promise.withResolvers<Unsettled>()
+  const timer = setTimeout(resolve, deadlineMs, { unsettled: 'control_unreachable' })
   try {
     return await Promise.race([agents.getByName(name).decide(call), late])
   } catch (error) {

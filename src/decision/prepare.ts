@@ -70,7 +70,11 @@ const objectOf = ({ principals: { actor }, unknown }: Who, call: Call): Prepared
   const { attempts } = call.bundle
   if (!unknown) return { name: agentName(call.tenant, actor), agent: uidText(actor), attempts }
   const chain = String(Number.parseInt(sha256(call.caller.name).slice(0, 2), 36) % UNATTRIBUTED_CHAINS)
-  return { name: nameOf('unattributed', call.tenant, chain), agent: `unattributed/${chain}`, attempts: UNATTRIBUTED_ATTEMPTS }
+  return {
+    name: nameOf('unattributed', call.tenant, chain),
+    agent: `unattributed/${chain}`,
+    attempts: UNATTRIBUTED_ATTEMPTS,
+  }
 }
 
 /** The name of the object of whoever acts as this entity. */

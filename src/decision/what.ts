@@ -17,7 +17,12 @@ export type Unfit = { reason: 'unknown_action' } | { reason: 'schema_mismatch'; 
 export type Edge = { now: number; ip?: string }
 
 /** Reads the request by the schema of the bundle; never guesses. Finds all problems. */
-export const what = (ask: Ask, { principals, groups, asserts }: Who, bundle: LoadedBundle, edge: Edge): What | Unfit => {
+export const what = (
+  ask: Ask,
+  { principals, groups, asserts }: Who,
+  bundle: LoadedBundle,
+  edge: Edge,
+): What | Unfit => {
   const action = actionNamed(ask.action.name, bundle.schema)
   if (!action) return { reason: 'unknown_action' }
   const { actor, chain, user } = principals
@@ -31,7 +36,10 @@ export const what = (ask: Ask, { principals, groups, asserts }: Who, bundle: Loa
     problems.push({ pointer: '/subject/type', code: 'mistyped', expected: action.principals.join(' or ') })
   }
   const resource = { type: ask.resource.type, id: ask.resource.id }
-  for (const [uid, pointer] of [[actor, '/subject/id'], [resource, '/resource/id']] as const) {
+  for (const [uid, pointer] of [
+    [actor, '/subject/id'],
+    [resource, '/resource/id'],
+  ] as const) {
     const ids = bundle.schema.entityTypes.get(uid.type)?.ids
     if (ids && !ids.includes(uid.id)) problems.push({ pointer, code: 'malformed', expected: ids.join(' or ') })
   }
@@ -80,7 +88,11 @@ const contextOf = (
   if (!rest.ok) problems.push(...rest.problems.map(withoutEnvironment))
   if (!rest.ok || !given) return undefined
   return declared.has('arguments')
-    ? { kind: 'record', fields: new Map([...rest.value.fields, ['arguments', given]]), open: rest.value.open ?? given.open }
+    ? {
+        kind: 'record',
+        fields: new Map([...rest.value.fields, ['arguments', given]]),
+        open: rest.value.open ?? given.open,
+      }
     : rest.value
 }
 

@@ -29,7 +29,8 @@ export const who = (ask: Ask, caller: Caller, bundle: LoadedBundle): Who | Refus
   }
   // Genuine, but no mapping covers it: it can't be the subject it names, whoever that is.
   const principals = caller.principals
-  if (!principals) return { principals: { actor: { type, id }, chain: [] }, groups: [], asserts: false, unknown: 'unknown_agent' }
+  if (!principals)
+    return { principals: { actor: { type, id }, chain: [] }, groups: [], asserts: false, unknown: 'unknown_agent' }
   const { actor, chain, user } = principals
   if (![actor, user].some(uid => uid?.type === type && uid.id === id)) {
     return refusal(403, 'subject_mismatch', { pointer: '/subject' })

@@ -1,0 +1,127 @@
+import { type Context, Hono } from 'hono'
+import { describeRoute, resolver } from 'hono-openapi'
+import { uuidv7 } from 'uuidv7'
+import * as v from 'valibot'
+import { Answer, FailedItem, failedItem, unrecorded } from '../decision/answer.ts'
+import { Ask, asksOf, Batch, read, type Semantic } from '../decision/ask.ts'
+import { type Call, type Deps, decide, type Result } from '../decision/decide.ts'
+import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
+import { sha256 } from '../durable/hash.ts'
+import { signer } from '../identity/keys.ts'
+import { authenticated, callerOf, sourceIo } from './authenticated.ts'
+import { readBody } from './body.ts'
+import { jsonBody, problems } from './describe.ts'
+import { problem } from './problem.ts'
+import { identifierOf } from './tenant.ts'
+import type { AppEnv } from './types.ts'
+
+/** Without policies every question has one answer, and it stands on no record. */
+const denied = (c: Context<AppEnv>, reason: 'no_policy' | 'bundle_stale') =>
+  c.json(unrecorded(reason, { evaluationId: uuidv7(), now: c.var.now }))
+
+const asking = authenticated(['agent', 'pep'], denied)
+
+/** The AuthZEN decision API (Authorization API 1.0). */
+export const access = new Hono<AppEnv>()
+  .post(
+    '/access/v1/evaluation',
+    describeRoute({
+      summary: 'Judge one action',
+      requestBody: jsonBody(Ask),
+      responses: { 200: decision('The decision', Answer), ...problems(400, 401, 403, 413, 422, 429) },
+    }),
+    asking,
+    async c => {
+      const body = await readBody(c)
+      if (isRefusal(body)) return problem(body)
+      return single(c, body)
+    },
+  )
+  .post(
+    '/access/v1/evaluations',
+    describeRoute({
+      summary: 'Judge several actions, in order',
+      requestBody: jsonBody(v.object({ ...Batch.entries, evaluations: v.array(v.partial(Ask)) })),
+      responses: {
+        200: decision('The decisions', v.object({ evaluations: v.array(v.union([Answer, FailedItem])) })),
+        ...problems(400, 401, 403, 413, 422, 429),
+      },
+    }),
+    asking,
+    async c => {
+      const body = await readBody(c)
+      if (isRefusal(body)) return problem(body)
+      const batch = read(Batch, body.value)
+      if (isRefusal(batch)) return problem(batch)
+      if (batch.evaluations.length === 0) return single(c, body)
+      const results = await judge(c, asksOf(batch), body.text, STOPS[batch.options.evaluations_semantic])
+      if (isProblem(results)) return problem(results)
+      return c.json({ evaluations: results.map(result => (isRefusal(result) ? failedItem(result) : result)) })
+    },
+  )
+
+const STOPS: Record<Semantic, Call['stop']> = {
+  execute_all: 'never',
+  deny_on_first_deny: 'first_deny',
+  permit_on_first_permit: 'first_permit',
+}
+
+const single = async (c: Context<AppEnv>, body: { value: unknown; text: string }): Promise<Response> => {
+  const ask = read(Ask, body.value)
+  if (isRefusal(ask)) return problem(ask)
+  const results = await judge(c, [ask], body.text, 'never')
+  if (isProblem(results)) return problem(results)
+  const [result] = results
+  if (!result) throw new Error('one action, no result')
+  if (isRefusal(result)) return problem(result)
+  const retryAfter = result.context.retry_after
+  return c.json(result, 200, retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) })
+}
+
+const judge = async (
+  c: Context<AppEnv>,
+  asks: (Ask | Refusal)[],
+  body: string,
+  stop: Call['stop'],
+): Promise<Result[] | Refusal> => {
+  const { place, now, session, parts } = c.var
+  const key = c.req.header('idempotency-key')
+  if (key !== undefined && !IDEMPOTENCY_KEY.test(key)) {
+    return refusal(400, 'malformed_request', { detail: 'Idempotency-Key is 1 to 255 visible ASCII characters' })
+  }
+  const requestId = c.req.header('x-request-id')
+  const ip = c.req.header('cf-connecting-ip')
+  const call: Call = {
+    tenant: place.tenant,
+    identifier: identifierOf(place.tenant, c.env),
+    ...session,
+    edge: { now, ...(ip !== undefined && { ip }) },
+    ...(requestId !== undefined && { requestId: requestId.slice(0, 256) }),
+    ...(key !== undefined && { idempotency: { key, bodyHash: sha256(body) } }),
+    stop,
+  }
+  const deps: Deps = {
+    agents: c.env.AGENT,
+    signer: await signer(c.env),
+    adopt: async newer => {
+      const found = await parts.source.adopt(place.tenant, newer, sourceIo(c))
+      if (!found.ok) return undefined
+      const caller = await callerOf(c, found.bundle)
+      return 'refused' in caller ? undefined : { bundle: found.bundle, caller }
+    },
+  }
+  const results = await decide(asks, call, deps)
+  // A key that was used for another body refuses the whole call.
+  return (
+    (results.find(result => isRefusal(result) && result.reason === 'idempotency_mismatch') as Refusal | undefined) ??
+    results
+  )
+}
+
+const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/
+
+const isProblem = (results: Result[] | Refusal): results is Refusal => !Array.isArray(results)
+
+function decision(description: string, schema: v.GenericSchema) {
+  return { description, content: { 'application/json': { schema: resolver(schema) } } }
+}

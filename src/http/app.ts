@@ -1,0 +1,60 @@
+import { Hono } from 'hono'
+import { openAPIRouteHandler } from 'hono-openapi'
+import { refusal } from '../decision/refusal.ts'
+import { access } from './access.ts'
+import { problem } from './problem.ts'
+import { placeOf } from './tenant.ts'
+import type { AppEnv, Parts } from './types.ts'
+import { wellKnown } from './well-known.ts'
+
+/** The Worker's HTTP side. Routes are written once: the tenant is taken off the path before they are matched. */
+export const createApp = (parts: Parts) => {
+  const app = new Hono<AppEnv>({
+    getPath: (request, options) => {
+      // Hono calls this with the bindings on every request.
+      const env = options?.env
+      return (env && placeOf(request.url, env)?.path) ?? NOWHERE
+    },
+  })
+
+  app.use(async (c, next) => {
+    const requestId = c.req.header('x-request-id')
+    const place = placeOf(c.req.url, c.env)
+    if (place) {
+      c.set('place', place)
+      c.set('now', parts.now())
+      c.set('parts', parts)
+      await next()
+    } else {
+      c.res = problem(refusal(404, 'not_found'))
+    }
+    // AuthZEN: the same identifier in the response, whatever it says.
+    if (requestId !== undefined) c.res.headers.set('x-request-id', requestId)
+    c.res.headers.set('x-content-type-options', 'nosniff')
+    if (!c.res.headers.has('cache-control')) c.res.headers.set('cache-control', 'no-store')
+  })
+
+  app.route('/', access)
+  app.route('/', wellKnown)
+  app.get('/openapi.json', openAPIRouteHandler(app, { documentation: DOCUMENTATION }))
+
+  app.notFound(() => problem(refusal(404, 'not_found')))
+  app.onError(error => {
+    console.error(error)
+    return problem(refusal(500, 'internal'))
+  })
+  return app
+}
+
+/** A path that no route has. */
+const NOWHERE = '/\0'
+
+const DOCUMENTATION: NonNullable<NonNullable<Parameters<typeof openAPIRouteHandler>[1]>['documentation']> = {
+  info: {
+    title: 'Countersign',
+    version: '1',
+    description: 'Decisions about what autonomous agents may do, on record.',
+  },
+  components: { securitySchemes: { token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } },
+  security: [{ token: [] }],
+}

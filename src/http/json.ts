@@ -1,0 +1,97 @@
+import { type Refusal, refusal } from '../decision/refusal.ts'
+
+export const MAX_BODY_BYTES = 64 * 1024
+export const MAX_DEPTH = 16
+
+/**
+ * Reads JSON that has one meaning: `JSON.parse` lets the last of two equal keys win and turns lone surrogates and huge
+ * numbers into something else, and what the tool reads must be what the policies saw (RFC 7493). The body's size is
+ * bounded before.
+ */
+export const readJson = (text: string): { value: unknown } | Refusal => {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : undefined
+    return refusal(400, 'malformed_json', { pointer: '', ...(detail !== undefined && { detail }) })
+  }
+  return ambiguity(text) ?? { value }
+}
+
+type Frame = { keys: Set<string> | undefined; at: string | number }
+
+/** The first ambiguous place of a text that is known to be JSON. */
+const ambiguity = (text: string): Refusal | undefined => {
+  const frames: Frame[] = []
+  const pointer = () => frames.map(({ at }) => `/${String(at).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
+  const wrong = (detail: string) => refusal(400, 'malformed_json', { pointer: pointer(), detail })
+  let expectKey = false
+  for (let at = 0; at < text.length; at++) {
+    const frame = frames.at(-1)
+    switch (text[at]) {
+      case '{':
+      case '[': {
+        if (frames.length === MAX_DEPTH) return wrong(`nested deeper than ${MAX_DEPTH}`)
+        const object = text[at] === '{'
+        frames.push({ keys: object ? new Set() : undefined, at: object ? '' : 0 })
+        expectKey = object
+        break
+      }
+      case '}':
+      case ']':
+        frames.pop()
+        expectKey = false
+        break
+      case ',':
+        if (frame?.keys) expectKey = true
+        else if (frame && typeof frame.at === 'number') frame.at++
+        break
+      case '"': {
+        const end = endOfString(text, at)
+        const word = stringAt(text, at, end)
+        if (expectKey && frame?.keys) {
+          frame.at = word
+          if (frame.keys.has(word)) return wrong('the key stands twice')
+          if (word === '__proto__') return wrong('this key is not taken')
+          frame.keys.add(word)
+          expectKey = false
+        }
+        if (!word.isWellFormed()) return wrong('not well-formed Unicode')
+        at = end
+        break
+      }
+      default: {
+        if (!isDigit(text, at)) break
+        const end = endOfNumber(text, at)
+        if (!Number.isFinite(Number(text.slice(at, end)))) return wrong('the number is too large')
+        at = end - 1
+      }
+    }
+  }
+  return undefined
+}
+
+/** A sign needn't be seen: it doesn't change whether a number is finite. */
+const isDigit = (text: string, at: number): boolean => {
+  const code = text.charCodeAt(at)
+  return code >= 48 && code <= 57
+}
+
+const endOfNumber = (text: string, start: number): number => {
+  let at = start + 1
+  while (isDigit(text, at) || '.eE+-'.includes(text[at] ?? ' ')) at++
+  return at
+}
+
+const endOfString = (text: string, start: number): number => {
+  let at = start + 1
+  while (text[at] !== '"') at += text[at] === '\\' ? 2 : 1
+  return at
+}
+
+/** Without escapes a string is its own text, lone surrogates included. */
+const stringAt = (text: string, start: number, end: number): string => {
+  const raw = text.slice(start + 1, end)
+  return raw.includes('\\') ? String(JSON.parse(`"${raw}"`)) : raw
+}

@@ -1,0 +1,21 @@
+import { reasons } from '../decision/reasons.ts'
+import type { Refusal } from '../decision/refusal.ts'
+
+/** A refusal as problem details (RFC 9457). `reason` is the code to switch on; `type` names it for those who follow links. */
+export const problem = ({ status, reason, pointer, detail, retryAfter }: Refusal): Response => {
+  const headers = new Headers({ 'content-type': 'application/problem+json', 'cache-control': 'no-store' })
+  if (retryAfter !== undefined) headers.set('retry-after', String(retryAfter))
+  // RFC 6750, 3: no hint about what is wrong with a token.
+  if (status === 401)
+    headers.set('www-authenticate', reason === 'invalid_token' ? 'Bearer error="invalid_token"' : 'Bearer')
+  const body = {
+    type: `urn:countersign:problem:${reason}`,
+    title: reasons[reason],
+    status,
+    reason,
+    ...(detail !== undefined && { detail }),
+    ...(pointer !== undefined && { pointer }),
+    ...(retryAfter !== undefined && { retry_after: retryAfter }),
+  }
+  return new Response(JSON.stringify(body), { status, headers })
+}

@@ -1,0 +1,7 @@
+import { createApp } from './http/app.ts'
+import { createSource } from './policy/source.ts'
+
+export { AgentObject } from './agent/object.ts'
+export { CollectorObject } from './audit/collector.ts'
+
+export default createApp({ now: Date.now, source: createSource() })
