@@ -1,9 +1,21 @@
+import { AgentObject as Agent, type AgentEnv } from '../src/agent/object.ts'
+import { CollectorObject as Collector, type CollectorEnv } from '../src/audit/collector.ts'
 import { createApp } from '../src/http/app.ts'
 import { createSource } from '../src/policy/source.ts'
 import { clock } from './clock.ts'
+import { breakable, breakableD1 } from './doubles.ts'
 
-export { AgentObject } from '../src/agent/object.ts'
-export { CollectorObject } from '../src/audit/collector.ts'
-
-/** The Worker with a clock that tests can set. */
+/** The Worker with a clock that tests can set, and connections that they can break. */
 export default createApp({ now: () => clock.now(), source: createSource() })
+
+export class AgentObject extends Agent {
+  constructor(ctx: DurableObjectState, env: AgentEnv) {
+    super(ctx, { COLLECTOR: breakable(env.COLLECTOR), NOW: () => clock.now() })
+  }
+}
+
+export class CollectorObject extends Collector {
+  constructor(ctx: DurableObjectState, env: CollectorEnv) {
+    super(ctx, { DB: breakableD1(env.DB) })
+  }
+}

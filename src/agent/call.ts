@@ -1,4 +1,4 @@
-import type { Body, Secret } from '../audit/receipt.ts'
+import type { Body, Head, Secrets, StoredReceipt } from '../audit/receipt.ts'
 import type { Problem } from '../cedar/convert.ts'
 import type { Outcome } from '../decision/answer.ts'
 import type { Reason } from '../decision/reasons.ts'
@@ -31,8 +31,8 @@ export type DecideItem = {
   denied?: { reason: Reason; problems?: Problem[] }
   /** The request's part of the receipt's body; secrets stand in it as commitments. */
   body: Body
-  secrets: Record<string, Secret>
-  /** The caller's key and the hash of the whole request. */
+  secrets: Secrets
+  /** What names the caller, its Idempotency-Key and this item together, and the hash of the whole request. */
   idempotency?: { key: string; requestHash: string }
   /** Milliseconds that a permit lives. */
   permitMs: number
@@ -71,25 +71,56 @@ export type Refused =
 /** One reply for each item that was reached, in order. A `stale_bundle` or `chain_fork` ends the list. */
 export type DecideReply = (Decided | Refused)[]
 
+/** Stops or restarts an agent. Repeating one changes nothing. */
+export type StandingCall = {
+  v: 1
+  tenant: string
+  agent: string
+  /** Who asks for it, as `Caller.name` has it. */
+  by: string
+  reason: string
+  /** Milliseconds. */
+  at: number
+}
+
+export type Standing = {
+  suspended: boolean
+  /** When the agent was last suspended or resumed; absent where it never was. */
+  since?: number
+  by?: string
+  /** The object's time at which this holds: decisions from then on see it. */
+  confirmedAt: number
+  /** Whether this call changed it, and the receipt that says so. */
+  changed: boolean
+  receipt?: { seq: number; hash: string }
+}
+
+/** An object's own account of itself; what it never had is absent. */
+export type Status = {
+  suspended: boolean
+  since?: number
+  by?: string
+  bundle?: { seq: number; hash: string }
+  head?: Head
+  /** Receipts that D1 hasn't confirmed, and when the oldest of them was made. */
+  unflushed: { count: number; since?: number }
+  /** Where the record contradicted the chain. */
+  fork?: number
+}
+
 /** One chain's receipts on their way to D1: contiguous, oldest first. */
 export type CollectCall = {
   v: 1
   tenant: string
   chain: string
   agent: string
-  receipts: CollectedReceipt[]
-}
-export type CollectedReceipt = {
-  seq: number
-  hash: string
-  prev: string
-  kind: string
-  at: number
-  bodyCommit: string
-  /** JSON texts, as the object stored them. */
-  body: string
-  secrets: string
+  receipts: StoredReceipt[]
 }
 
-/** `stored`: every receipt up to `seq` is in D1, once. `fork`: D1 holds another receipt at `seq`. */
-export type CollectReply = { kind: 'stored'; seq: number } | { kind: 'fork'; seq: number }
+export type CollectReply =
+  /** Every receipt up to `seq` is in D1, once. */
+  | { kind: 'stored'; seq: number }
+  /** D1 holds another receipt at `seq`. Nothing of this call was written. */
+  | { kind: 'fork'; seq: number }
+  /** D1 couldn't be written; the same call may be made again. */
+  | { kind: 'unavailable' }

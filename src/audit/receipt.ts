@@ -1,6 +1,8 @@
-import { contentHash } from '../durable/hash.ts'
+import type { Outcome } from '../decision/answer.ts'
+import type { Reason } from '../decision/reasons.ts'
+import { contentHash, jcs, sha256 } from '../durable/hash.ts'
 
-export type ReceiptKind = 'decision' | 'suspension' | 'resumption' | 'unattributed'
+export type ReceiptKind = 'decision' | 'suspension' | 'resumption'
 
 /**
  * What a receipt's hash covers. The body is committed to, not embedded, so that personal values can be erased later
@@ -19,16 +21,39 @@ export type Link = {
 
 /** A value that may be personal: the receipt's body holds only `commitment(secret)`. */
 export type Secret = { salt: string; value: unknown }
+/** By the name of the body's member that commits to each. Erasable. */
+export type Secrets = Record<string, Secret>
 
-/** The JSON object that `bodyCommit` covers; secrets stand in it as their commitments. */
+/**
+ * The JSON object that `bodyCommit` covers; secrets stand in it as their commitments. Of its members `caller`, `user`,
+ * `action` and `resource` become columns that the record is searched by (strings, entity UIDs or AuthZEN's objects, in
+ * the body or among the secrets), and `decision` is what the object decided.
+ */
 export type Body = Record<string, unknown>
 
-export type Receipt = Link & {
-  hash: string
-  body: Body
-  /** By the name of the body's member that commits to each. Erasable. */
-  secrets: Record<string, Secret>
+/** What the object adds to the body of a decision's receipt. */
+export type DecisionRecord = {
+  evaluation_id: string
+  outcome: Outcome
+  reason: Reason
+  policies: string[]
+  bundle: { seq: number; hash: string }
+  /** Names of the unknowns, on defer. */
+  missing?: string[]
+  /** Ids of the forbids that approvals lifted. */
+  lifted?: string[]
+  /** Milliseconds; when the permit lapses, on allow and modify. */
+  expires_at?: number
+  /** Seconds. */
+  retry_after?: number
+  detail?: Record<string, unknown>
 }
+
+/** A receipt as it is stored and sent: `body` is the very text that `bodyCommit` is the hash of. */
+export type StoredReceipt = Omit<Link, 'v' | 'chain'> & { hash: string; body: string; secrets: string }
+
+/** A receipt as it is read. */
+export type Receipt = Link & { hash: string; body: Body; secrets: Secrets }
 
 /** The `prev` of a chain's first receipt. */
 export const GENESIS = '-'
@@ -37,20 +62,21 @@ export const commitment = (secret: Secret): string => contentHash([secret.salt, 
 
 export const linkHash = (link: Link): string => contentHash(link)
 
+export type Head = { seq: number; hash: string; at: number }
+
 /** Makes the next receipt of a chain. Synchronous: no `await` may come between reading the head and writing the link. */
 export const nextReceipt = (
   chain: string,
-  head: { seq: number; hash: string; at: number } | undefined,
-  entry: { kind: ReceiptKind; at: number; body: Body; secrets: Record<string, Secret> },
-): Receipt => {
-  const link: Link = {
-    v: 1,
-    chain,
+  head: Head | undefined,
+  entry: { kind: ReceiptKind; at: number; body: Body; secrets: Secrets },
+): StoredReceipt => {
+  const body = jcs(entry.body)
+  const link = {
     seq: head ? head.seq + 1 : 1,
     prev: head ? head.hash : GENESIS,
     kind: entry.kind,
     at: head ? Math.max(head.at, entry.at) : entry.at,
-    bodyCommit: contentHash(entry.body),
+    bodyCommit: sha256(body),
   }
-  return { ...link, hash: linkHash(link), body: entry.body, secrets: entry.secrets }
+  return { ...link, hash: linkHash({ v: 1, chain, ...link }), body, secrets: JSON.stringify(entry.secrets) }
 }

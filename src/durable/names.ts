@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { sha256 } from './hash.ts'
 
 type Kind = 'agent' | 'unattributed' | 'collector' | 'pointer' | 'bundle' | 'fork'
@@ -8,3 +9,7 @@ type Kind = 'agent' | 'unattributed' | 'collector' | 'pointer' | 'bundle' | 'for
  */
 export const nameOf = (kind: Kind, tenant: string, ...parts: readonly string[]): string =>
   sha256(JSON.stringify([kind, tenant, ...parts]))
+
+/** Which of `count` things of a kind serves `text`: even, and always the same. */
+export const shardOf = (text: string, count: number): number =>
+  createHash('sha256').update(text, 'utf8').digest().readUInt32BE(0) % count

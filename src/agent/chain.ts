@@ -1,0 +1,28 @@
+import { type Body, nextReceipt, type ReceiptKind, type Secrets, type StoredReceipt } from '../audit/receipt.ts'
+import { planFlush } from './outbox.ts'
+import type { Self } from './self.ts'
+
+/** Links a receipt to the head that `self` was read with, in the same transaction. */
+export const append = (
+  storage: DurableObjectStorage,
+  self: Self,
+  entry: { kind: ReceiptKind; at: number; body: Body; secrets: Secrets },
+  clock: () => number,
+): StoredReceipt => {
+  const receipt = nextReceipt(self.chain, self.head, entry)
+  const { seq, hash, prev, kind, at, bodyCommit, body, secrets } = receipt
+  storage.sql.exec(
+    'INSERT INTO receipt (seq, hash, prev, kind, at, body_commit, body, secrets) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+    seq,
+    hash,
+    prev,
+    kind,
+    at,
+    bodyCommit,
+    body,
+    secrets,
+  )
+  // where older receipts wait, the flush is planned already
+  if (seq === self.flushed + 1) planFlush(storage, clock())
+  return receipt
+}

@@ -1,0 +1,128 @@
+import type { DecisionRecord } from '../audit/receipt.ts'
+import { draw, levelAt, retryAfter } from '../settle/meters.ts'
+import { type Settlement, type State, settle } from '../settle/settle.ts'
+import type { DecideCall, Decided, DecideItem, DecideReply, Refused } from './call.ts'
+import { append } from './chain.ts'
+import { decidedOf } from './decided.ts'
+import { readLevel, writeLevel } from './meters.ts'
+import { findReply, keepReply } from './replies.ts'
+import { openSelf, type Self } from './self.ts'
+import { planSweep } from './sweep.ts'
+
+/** Settles a call's items in order, each in a transaction of its own, up to where the call says to stop. */
+export const decide = (
+  storage: DurableObjectStorage,
+  chain: string,
+  call: DecideCall,
+  clock: () => number,
+): DecideReply => {
+  if (call.v !== 1 || call.items.some(({ program }) => program.v !== 1)) throw new Error('written by a newer Worker')
+  const reply: DecideReply = []
+  for (const item of call.items) {
+    const answer = storage.transactionSync(() => decideItem(storage, chain, call, item, clock))
+    reply.push(answer)
+    if (stopsAt(answer, call.stop)) break
+  }
+  return reply
+}
+
+const decideItem = (
+  storage: DurableObjectStorage,
+  chain: string,
+  call: DecideCall,
+  item: DecideItem,
+  clock: () => number,
+): Decided | Refused => {
+  const self = openSelf(storage, { tenant: call.tenant, chain, agent: call.agent })
+  if (self.fork) return { kind: 'chain_fork' }
+  const now = Math.max(call.now, self.head?.at ?? 0)
+
+  const earlier = item.idempotency && findReply(storage, item.idempotency.key, now)
+  if (earlier) {
+    if (earlier.requestHash !== item.idempotency?.requestHash) return { kind: 'idempotency_mismatch' }
+    // a suspended agent gets no permit, not even one that was decided before: it is judged anew, and denied
+    if (!self.suspended || !permits(earlier.decided)) return { ...earlier.decided, replayed: true }
+  }
+
+  const newer = newerThan(self, call.bundle)
+  if (newer) return { kind: 'stale_bundle', ...newer }
+
+  const settled = denialOf(item, self) ?? settle(item.program, stateOf(storage, self), now)
+  if (!permits(settled)) {
+    const room = takeAttempt(storage, call.attempts, now)
+    if (!room.taken) return { kind: 'too_many_attempts', retryAfter: room.retryAfter }
+  }
+
+  for (const { meter, level } of settled.charges) writeLevel(storage, ruleKey(meter.key), meter, level)
+  const decision = recordOf(settled, call, item, now)
+  const receipt = append(
+    storage,
+    self,
+    { kind: 'decision', at: now, body: { ...item.body, decision }, secrets: item.secrets },
+    clock,
+  )
+  const decided = decidedOf(receipt, decision)
+  if (!earlier) keepReply(storage, item, decided)
+  if (call.bundle.seq !== self.bundle?.seq) {
+    storage.sql.exec('UPDATE self SET bundle_seq = ?, bundle_hash = ?', call.bundle.seq, call.bundle.hash)
+  }
+  if (item.idempotency || settled.charges.length > 0 || !permits(settled)) planSweep(storage, clock())
+  return decided
+}
+
+type Settled = Omit<Settlement, 'reason'> & Pick<DecisionRecord, 'reason' | 'detail'>
+
+/** A denial that the Worker settled before policy. The agent's own standing comes first. */
+const denialOf = ({ denied }: DecideItem, { suspended }: Self): Settled | undefined =>
+  denied && !suspended ? { outcome: 'deny', policies: [], missing: [], charges: [], lifted: [], ...denied } : undefined
+
+const stateOf = (storage: DurableObjectStorage, { suspended }: Self): State => ({
+  suspended,
+  meter: key => readLevel(storage, ruleKey(key)),
+  // a session keeps no values yet, so nothing that hangs on them can be finished
+  finish: () => 'unknown',
+  approved: () => false,
+})
+
+/** What the object has seen, where the call was evaluated under less. One `seq` has one hash, the first that was seen. */
+const newerThan = ({ bundle: seen }: Self, bundle: DecideCall['bundle']): DecideCall['bundle'] | undefined => {
+  if (!seen || bundle.seq > seen.seq) return undefined
+  return bundle.seq < seen.seq || bundle.hash !== seen.hash ? seen : undefined
+}
+
+/** Keys of policies' meters and the object's own can't meet. */
+const ruleKey = (key: string): string => `rule:${key}`
+const ATTEMPTS = 'attempts'
+
+/** Whatever isn't allowed costs one attempt; without one it isn't decided at all. */
+const takeAttempt = (
+  storage: DurableObjectStorage,
+  bucket: DecideCall['attempts'],
+  now: number,
+): { taken: true } | { taken: false; retryAfter: number } => {
+  const level = levelAt(bucket, readLevel(storage, ATTEMPTS), now)
+  if (level.tokens < 1) return { taken: false, retryAfter: retryAfter(bucket, level, 1) ?? 1 }
+  writeLevel(storage, ATTEMPTS, bucket, draw(level, 1))
+  return { taken: true }
+}
+
+const recordOf = (settled: Settled, { bundle }: DecideCall, item: DecideItem, now: number): DecisionRecord => ({
+  evaluation_id: item.evaluationId,
+  outcome: settled.outcome,
+  reason: settled.reason,
+  policies: settled.policies,
+  bundle,
+  ...(settled.missing.length > 0 && { missing: settled.missing }),
+  ...(settled.lifted.length > 0 && { lifted: settled.lifted }),
+  ...(permits(settled) && { expires_at: now + item.permitMs }),
+  ...(settled.retryAfter !== undefined && { retry_after: settled.retryAfter }),
+  ...(settled.detail !== undefined && { detail: settled.detail }),
+})
+
+const permits = ({ outcome }: Pick<Settlement, 'outcome'>): boolean => outcome === 'allow' || outcome === 'modify'
+
+const stopsAt = (answer: Decided | Refused, stop: DecideCall['stop']): boolean => {
+  if (answer.kind === 'stale_bundle' || answer.kind === 'chain_fork') return true
+  const permitted = answer.kind === 'decided' && permits(answer)
+  return (stop === 'first_deny' && !permitted) || (stop === 'first_permit' && permitted)
+}

@@ -1,0 +1,18 @@
+import type { DecisionRecord, StoredReceipt } from '../audit/receipt.ts'
+import type { Decided } from './call.ts'
+
+/** The answer that a decision's receipt stands for. An answer says nothing that isn't on record. */
+export const decidedOf = ({ seq, hash, at }: StoredReceipt, decision: DecisionRecord): Decided => ({
+  kind: 'decided',
+  evaluationId: decision.evaluation_id,
+  outcome: decision.outcome,
+  reason: decision.reason,
+  at,
+  ...(decision.expires_at !== undefined && { expiresAt: decision.expires_at }),
+  policies: decision.policies,
+  missing: decision.missing ?? [],
+  ...(decision.retry_after !== undefined && { retryAfter: decision.retry_after }),
+  ...(decision.detail !== undefined && { detail: decision.detail }),
+  bundle: decision.bundle.hash,
+  receipt: { seq, hash },
+})

@@ -1,0 +1,81 @@
+import { DurableObject } from 'cloudflare:workers'
+import type { CollectorObject } from '../audit/collector.ts'
+import type { StoredReceipt } from '../audit/receipt.ts'
+import { arm, runDue } from '../durable/due.ts'
+import { migrate } from '../durable/schema.ts'
+import type { DecideCall, DecideReply, Standing, StandingCall, Status } from './call.ts'
+import { decide } from './decide.ts'
+import { flushing, refill, unflushed } from './outbox.ts'
+import { pruning } from './prune.ts'
+import { receiptsAfter } from './receipts.ts'
+import { schema } from './schema.ts'
+import { readSelf } from './self.ts'
+import { setStanding } from './standing.ts'
+import { sweeping } from './sweep.ts'
+
+/** What the object needs of its Worker. `NOW` is there in tests alone. */
+export type AgentEnv = { COLLECTOR: DurableObjectNamespace<CollectorObject>; NOW?: () => number }
+
+/** One agent's state and the chain of its receipts; also each of the chains of callers that no bundle knows. */
+export class AgentObject extends DurableObject<AgentEnv> {
+  readonly #clock = (): number => this.env.NOW?.() ?? Date.now()
+
+  constructor(ctx: DurableObjectState, env: AgentEnv) {
+    super(ctx, env)
+    migrate(ctx.storage, schema)
+    arm(ctx.storage)
+  }
+
+  decide(call: DecideCall): DecideReply {
+    return decide(this.ctx.storage, this.#chain, call, this.#clock)
+  }
+
+  suspend(call: StandingCall): Standing {
+    return setStanding(this.ctx.storage, this.#chain, true, call, this.#clock)
+  }
+
+  resume(call: StandingCall): Standing {
+    return setStanding(this.ctx.storage, this.#chain, false, call, this.#clock)
+  }
+
+  /** `undefined` where nothing was ever asked of this object. */
+  status(): Status | undefined {
+    const self = readSelf(this.ctx.storage)
+    if (!self) return undefined
+    const { suspended, since, by, bundle, head, fork } = self
+    return {
+      suspended,
+      unflushed: unflushed(this.ctx.storage),
+      ...(since !== undefined && { since }),
+      ...(by !== undefined && { by }),
+      ...(bundle && { bundle }),
+      ...(head && { head }),
+      ...(fork !== undefined && { fork }),
+    }
+  }
+
+  /** Receipts after `after`, oldest first, as far back as they are kept. */
+  receipts({ after, limit }: { after: number; limit: number }): StoredReceipt[] {
+    return receiptsAfter(this.ctx.storage, after, Math.min(limit, 1_000))
+  }
+
+  /** Sends what D1 has lost again. Says which receipts that is; earlier ones are no longer here. */
+  refill({ from }: { from: number }): { from: number; to: number } {
+    return this.ctx.storage.transactionSync(() => refill(this.ctx.storage, from, this.#clock()))
+  }
+
+  override async alarm(): Promise<void> {
+    const { storage } = this.ctx
+    const handlers = {
+      flush: flushing(storage, this.env.COLLECTOR, this.#clock),
+      prune: pruning(storage, this.#clock),
+      sweep: sweeping(storage, this.#clock),
+    }
+    await runDue(storage, handlers, this.#clock)
+  }
+
+  /** The chain has the name of its object, so that a receipt shows whose it is. */
+  get #chain(): string {
+    return this.ctx.id.name ?? this.ctx.id.toString()
+  }
+}

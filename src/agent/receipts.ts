@@ -1,0 +1,15 @@
+import type { StoredReceipt } from '../audit/receipt.ts'
+
+/** Receipts after `after`, oldest first. */
+export const receiptsAfter = ({ sql }: DurableObjectStorage, after: number, limit: number): StoredReceipt[] =>
+  sql.exec<StoredReceipt>(`${SELECT} WHERE seq > ? ORDER BY seq LIMIT ?`, after, limit).toArray()
+
+/** The receipt at `seq`; gone once it was pruned. */
+export const receiptAt = ({ sql }: DurableObjectStorage, seq: number): StoredReceipt | undefined =>
+  sql.exec<StoredReceipt>(`${SELECT} WHERE seq = ?`, seq).toArray()[0]
+
+/** The oldest receipt that is still here. */
+export const oldest = ({ sql }: DurableObjectStorage): { seq: number; at: number } | undefined =>
+  sql.exec<{ seq: number; at: number }>('SELECT seq, at FROM receipt ORDER BY seq LIMIT 1').toArray()[0]
+
+const SELECT = 'SELECT seq, hash, prev, kind, at, body_commit AS bodyCommit, body, secrets FROM receipt'

@@ -1,0 +1,43 @@
+import type { EntityUid } from '../cedar/json.ts'
+import { uidText } from '../identity/uid.ts'
+import type { DecisionRecord, Secrets, StoredReceipt } from './receipt.ts'
+
+/** What a receipt is searched by. The values are copies; those that are personal come from the erasable secrets. */
+export type Columns = {
+  evaluation_id: string | null
+  caller: string | null
+  user: string | null
+  action: string | null
+  resource: string | null
+  outcome: string | null
+  reason: string | null
+}
+
+export const columnsOf = (receipt: StoredReceipt): Columns => {
+  const body: Record<string, unknown> & { decision?: DecisionRecord } = JSON.parse(receipt.body)
+  const secrets: Secrets = JSON.parse(receipt.secrets)
+  const member = (name: string) => textOf(name in secrets ? secrets[name]?.value : body[name])
+  return {
+    evaluation_id: body.decision?.evaluation_id ?? null,
+    caller: member('caller'),
+    user: member('user'),
+    action: member('action'),
+    resource: member('resource'),
+    outcome: body.decision?.outcome ?? null,
+    reason: body.decision?.reason ?? null,
+  }
+}
+
+/** A string as it is; an entity, or AuthZEN's subject or resource, as Cedar writes its UID. */
+const textOf = (value: unknown): string | null => {
+  if (typeof value === 'string') return value
+  return isUid(value) ? uidText(value) : null
+}
+
+const isUid = (value: unknown): value is EntityUid =>
+  typeof value === 'object' &&
+  value !== null &&
+  'type' in value &&
+  typeof value.type === 'string' &&
+  'id' in value &&
+  typeof value.id === 'string'

@@ -1,0 +1,42 @@
+import { index, integer, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+import type { ReceiptKind } from './receipt.ts'
+
+/**
+ * Receipts as D1 keeps them. `hash` to `body` are what the chain proves and are never changed. `secrets` and the columns
+ * below it are copies to search by: an erasure empties them, and the chain still verifies.
+ */
+export const receipts = sqliteTable(
+  'receipts',
+  {
+    /** The order of arrival, which breaks ties of time: SQLite's own row id, so it takes no room. */
+    id: integer().primaryKey(),
+    chain: text().notNull(),
+    seq: integer().notNull(),
+    tenant: text().notNull(),
+    hash: text().notNull(),
+    prev: text().notNull(),
+    kind: text().notNull().$type<ReceiptKind>(),
+    /** Milliseconds. */
+    at: integer().notNull(),
+    bodyCommit: text('body_commit').notNull(),
+    /** The JSON text that `bodyCommit` is the hash of. */
+    body: text().notNull(),
+    secrets: text().notNull(),
+    agent: text(),
+    evaluationId: text('evaluation_id'),
+    caller: text(),
+    user: text(),
+    action: text(),
+    resource: text(),
+    outcome: text(),
+    reason: text(),
+  },
+  table => [
+    uniqueIndex('receipts_by_link').on(table.chain, table.seq),
+    uniqueIndex('receipts_by_evaluation').on(table.evaluationId),
+    // SQLite ends each in the row's id, so a page is read in order
+    index('receipts_by_time').on(table.tenant, table.at),
+    index('receipts_by_agent').on(table.tenant, table.agent, table.at),
+    index('receipts_by_outcome').on(table.tenant, table.outcome, table.at),
+  ],
+)

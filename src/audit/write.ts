@@ -1,0 +1,71 @@
+import type { CollectCall, CollectReply } from '../agent/call.ts'
+import { columnsOf } from './columns.ts'
+import type { StoredReceipt } from './receipt.ts'
+
+/**
+ * Writes the receipts of many chains to D1, each exactly once, and says for each call what D1 now holds. Both statements
+ * are one transaction and take one parameter each: D1 binds at most 100, of at most 2 MB.
+ */
+export const writeReceipts = async (db: D1Database, calls: readonly CollectCall[]): Promise<CollectReply[]> => {
+  const rows = calls.flatMap(call => call.receipts.map(receipt => rowOf(call, receipt)))
+  const links = calls.flatMap(({ chain, receipts }) => receipts.map(({ seq, hash }) => [chain, seq, hash]))
+  const sent = JSON.stringify(links)
+  const [, contradicted] = await db.batch<{ chain: string; seq: number }>([
+    db.prepare(INSERT).bind(JSON.stringify(rows), sent),
+    db.prepare(CONTRADICTED).bind(sent),
+  ])
+  const forks = new Map(contradicted?.results.map(({ chain, seq }) => [chain, seq]))
+  return calls.map(({ chain, receipts }) => {
+    const fork = forks.get(chain)
+    return fork === undefined ? { kind: 'stored', seq: receipts.at(-1)?.seq ?? 0 } : { kind: 'fork', seq: fork }
+  })
+}
+
+type Row = Record<(typeof COLUMNS)[number], string | number | null>
+
+const COLUMNS = [
+  'chain',
+  'seq',
+  'tenant',
+  'hash',
+  'prev',
+  'kind',
+  'at',
+  'body_commit',
+  'body',
+  'secrets',
+  'agent',
+  'evaluation_id',
+  'caller',
+  'user',
+  'action',
+  'resource',
+  'outcome',
+  'reason',
+] as const
+
+const rowOf = ({ tenant, chain, agent }: CollectCall, receipt: StoredReceipt): (string | number | null)[] => {
+  const { seq, hash, prev, kind, at, bodyCommit, body, secrets } = receipt
+  const link = { chain, seq, tenant, hash, prev, kind, at, body_commit: bodyCommit, body, secrets, agent }
+  const row: Row = { ...link, ...columnsOf(receipt) }
+  return COLUMNS.map(column => row[column])
+}
+
+const SENT = 'WITH sent AS (SELECT value->>0 AS chain, value->>1 AS seq, value->>2 AS hash FROM json_each(?SENT))'
+
+/** A chain that D1 contradicts anywhere gets nothing more: what follows a wrong link is wrong. */
+const INSERT = `
+  ${SENT.replace('?SENT', '?2')},
+  forked AS (
+    SELECT DISTINCT chain FROM sent JOIN receipts USING (chain, seq) WHERE receipts.hash <> sent.hash
+  )
+  INSERT INTO receipts (${COLUMNS.join(', ')})
+  SELECT ${COLUMNS.map((_, index) => `value->>${index}`).join(', ')} FROM json_each(?1)
+  WHERE value->>0 NOT IN (SELECT chain FROM forked)
+  ON CONFLICT DO NOTHING`
+
+/** Links that D1 has otherwise, or hasn't after all, since it has another receipt for that evaluation. */
+const CONTRADICTED = `
+  ${SENT.replace('?SENT', '?1')}
+  SELECT sent.chain AS chain, min(sent.seq) AS seq FROM sent LEFT JOIN receipts USING (chain, seq)
+  WHERE receipts.hash IS NOT sent.hash GROUP BY sent.chain`

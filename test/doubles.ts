@@ -1,0 +1,46 @@
+/** What a test can break between the parts of the running Worker. All whole again after `mend`. */
+export const broken = {
+  /** Writes to D1 fail. */
+  d1: false,
+  /** D1 takes a write, and its answer is lost. */
+  d1Answers: false,
+  /** Collectors can't be reached. */
+  collectors: false,
+  /** How many writes reached D1, or would have. */
+  writes: 0,
+}
+
+export const mend = (): void => {
+  Object.assign(broken, { d1: false, d1Answers: false, collectors: false, writes: 0 })
+}
+
+export const breakableD1 = (db: D1Database): D1Database =>
+  new Proxy(db, {
+    get: (target, name) => {
+      if (name !== 'batch') {
+        const member = Reflect.get(target, name)
+        return typeof member === 'function' ? member.bind(target) : member
+      }
+      return async (statements: D1PreparedStatement[]) => {
+        broken.writes++
+        if (broken.d1) throw new Error('D1 is cut off')
+        const results = await target.batch(statements)
+        if (broken.d1Answers) throw new Error('the answer was lost')
+        return results
+      }
+    },
+  })
+
+export const breakable = <T extends Rpc.DurableObjectBranded | undefined>(
+  namespace: DurableObjectNamespace<T>,
+): DurableObjectNamespace<T> =>
+  new Proxy(namespace, {
+    get: (target, name) => {
+      const member = Reflect.get(target, name)
+      if (typeof member !== 'function') return member
+      return (...args: unknown[]) => {
+        if (broken.collectors) throw new Error('the collector is out of reach')
+        return Reflect.apply(member, target, args)
+      }
+    },
+  })
