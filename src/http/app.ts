@@ -2,7 +2,9 @@ import { Hono } from 'hono'
 import { openAPIRouteHandler } from 'hono-openapi'
 import { refusal } from '../decision/refusal.ts'
 import { access } from './access.ts'
+import { agents } from './agents.ts'
 import { problem } from './problem.ts'
+import { record } from './record.ts'
 import { placeOf } from './tenant.ts'
 import type { AppEnv, Parts } from './types.ts'
 import { wellKnown } from './well-known.ts'
@@ -35,6 +37,8 @@ export const createApp = (parts: Parts) => {
   })
 
   app.route('/', access)
+  app.route('/', agents)
+  app.route('/', record)
   app.route('/', wellKnown)
   app.get('/openapi.json', openAPIRouteHandler(app, { documentation: DOCUMENTATION }))
 

@@ -1,0 +1,84 @@
+import { type Context, Hono } from 'hono'
+import { describeRoute } from 'hono-openapi'
+import * as v from 'valibot'
+import { read } from '../decision/ask.ts'
+import { agentName } from '../decision/prepare.ts'
+import { isRefusal, refusal } from '../decision/refusal.ts'
+import { uidText } from '../identity/uid.ts'
+import { authenticated } from './authenticated.ts'
+import { readBody } from './body.ts'
+import { json, jsonBody, problems } from './describe.ts'
+import { problem } from './problem.ts'
+import type { AppEnv } from './types.ts'
+
+const Why = v.object({ reason: v.pipe(v.string(), v.minLength(1), v.maxLength(1_000)) })
+
+const Standing = v.object({
+  suspended: v.boolean(),
+  /** When it was last suspended or resumed, and by whom. */
+  since: v.optional(v.pipe(v.string(), v.isoTimestamp())),
+  by: v.optional(v.string()),
+  /** Every decision of this agent from then on sees it. */
+  confirmed_at: v.pipe(v.string(), v.isoTimestamp()),
+  /** Whether this call changed it; repeating one changes nothing. */
+  changed: v.boolean(),
+})
+
+const described = (summary: string) =>
+  describeRoute({
+    summary,
+    requestBody: jsonBody(Why),
+    responses: { 200: json('The agent now', Standing), ...problems(400, 401, 403, 404, 413) },
+  })
+
+/** What an admin does about one agent: by its Cedar entity, whether the bundle lists it or not. */
+export const agents = new Hono<AppEnv>()
+  .use('/v1/agents/*', authenticated(['admin']))
+  .post('/v1/agents/:type/:id/suspend', described('Refuse all that the agent asks from now on'), c =>
+    stand(c, 'suspend'),
+  )
+  .post('/v1/agents/:type/:id/resume', described('Judge the agent again'), c => stand(c, 'resume'))
+  .get(
+    '/v1/agents/:type/:id',
+    describeRoute({
+      summary: "The agent's standing, the head of its chain and its unflushed receipts",
+      responses: { 200: json('The agent', v.record(v.string(), v.unknown())), ...problems(401, 403, 404) },
+    }),
+    async c => {
+      const agent = agentOf(c)
+      const status = await c.env.AGENT.getByName(agentName(c.var.place.tenant, agent)).status()
+      return status ? c.json({ agent, ...status }) : problem(refusal(404, 'not_found'))
+    },
+  )
+
+const stand = async (c: Context<AppEnv>, change: 'suspend' | 'resume'): Promise<Response> => {
+  const body = await readBody(c)
+  if (isRefusal(body)) return problem(body)
+  const why = read(Why, body.value)
+  if (isRefusal(why)) return problem(why)
+  const agent = agentOf(c)
+  // A type that no bundle knows has no agents, and must not get objects.
+  if (!c.var.session.bundle.schema.entityTypes.has(agent.type)) return problem(refusal(404, 'not_found'))
+  const { tenant } = c.var.place
+  const standing = await c.env.AGENT.getByName(agentName(tenant, agent))[change]({
+    v: 1,
+    tenant,
+    agent: uidText(agent),
+    by: c.var.session.caller.name,
+    reason: why.reason,
+    at: c.var.now,
+  })
+  const { suspended, since, by, confirmedAt, changed } = standing
+  return c.json({
+    suspended,
+    ...(since !== undefined && { since: new Date(since).toISOString() }),
+    ...(by !== undefined && { by }),
+    confirmed_at: new Date(confirmedAt).toISOString(),
+    changed,
+  } satisfies v.InferOutput<typeof Standing>)
+}
+
+const agentOf = (c: Context<AppEnv>): { type: string; id: string } => ({
+  type: c.req.param('type') ?? '',
+  id: c.req.param('id') ?? '',
+})

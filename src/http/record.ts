@@ -1,0 +1,91 @@
+import { Hono } from 'hono'
+import { describeRoute } from 'hono-openapi'
+import * as v from 'valibot'
+import { backlogOf } from '../audit/collectors.ts'
+import { type Recorded, receiptOf, receiptsOf } from '../audit/store.ts'
+import { outcomes } from '../decision/answer.ts'
+import { read } from '../decision/ask.ts'
+import { isRefusal, refusal } from '../decision/refusal.ts'
+import { authenticated } from './authenticated.ts'
+import { json, problems } from './describe.ts'
+import { problem } from './problem.ts'
+import type { AppEnv } from './types.ts'
+
+const Query = v.object({
+  /** The agent as Cedar writes it: `Agent::"support-bot"`. */
+  agent: v.optional(v.pipe(v.string(), v.maxLength(1_024))),
+  outcome: v.optional(v.picklist(outcomes)),
+  cursor: v.optional(v.pipe(v.string(), v.maxLength(256))),
+  limit: v.optional(
+    v.pipe(v.string(), v.regex(/^[1-9]\d{0,2}$/, '1 to 999'), v.transform(Number), v.maxValue(200, 'at most 200')),
+    '50',
+  ),
+})
+
+const Receipt = v.object({
+  chain: v.string(),
+  seq: v.number(),
+  prev: v.string(),
+  kind: v.string(),
+  at: v.number(),
+  bodyCommit: v.string(),
+  hash: v.string(),
+  /** What `bodyCommit` is the hash of. */
+  body: v.record(v.string(), v.unknown()),
+  /** What the body commits to, as long as it isn't erased. */
+  secrets: v.record(v.string(), v.object({ salt: v.string(), value: v.unknown() })),
+})
+const Page = v.object({ receipts: v.array(Receipt), next: v.optional(v.string()) })
+
+/** The record as auditors read it: what has reached D1, and what is still on its way. */
+export const record = new Hono<AppEnv>()
+  .get(
+    '/v1/receipts',
+    describeRoute({
+      summary: 'Receipts, newest first',
+      responses: { 200: json('One page', Page), ...problems(400, 401, 403) },
+    }),
+    authenticated(['auditor', 'admin']),
+    async c => {
+      const query = read(Query, c.req.query())
+      if (isRefusal(query)) return problem(query)
+      const { agent, outcome, cursor, limit } = query
+      const page = await receiptsOf(
+        c.env.DB,
+        c.var.place.tenant,
+        { ...(agent !== undefined && { agent }), ...(outcome !== undefined && { outcome }) },
+        { limit, ...(cursor !== undefined && { cursor }) },
+      )
+      if (!page)
+        return problem(refusal(400, 'malformed_request', { pointer: '/cursor', detail: 'not a cursor of ours' }))
+      const { receipts, next } = page
+      return c.json({ receipts: receipts.map(shown), ...(next !== undefined && { next }) })
+    },
+  )
+  .get(
+    '/v1/decisions/:id',
+    describeRoute({
+      summary: 'The receipt of one decision',
+      responses: { 200: json('The receipt', Receipt), ...problems(401, 403, 404) },
+    }),
+    authenticated(['auditor', 'admin']),
+    async c => {
+      const receipt = await receiptOf(c.env.DB, c.var.place.tenant, c.req.param('id'))
+      return receipt ? c.json(shown(receipt)) : problem(refusal(404, 'not_found'))
+    },
+  )
+  .get(
+    '/v1/backlog',
+    describeRoute({
+      summary: "What D1 doesn't have yet: chains that wait, since when, and those that it contradicts",
+      responses: { 200: json('The backlog', v.record(v.string(), v.unknown())), ...problems(401, 403) },
+    }),
+    authenticated(['auditor', 'admin']),
+    async c => {
+      const { chains, forks } = await backlogOf(c.env.COLLECTOR, c.var.place.tenant)
+      const oldest = chains[0]?.since
+      return c.json({ ...(oldest !== undefined && { oldest_age_ms: Math.max(0, c.var.now - oldest) }), chains, forks })
+    },
+  )
+
+const shown = ({ tenant: _, ...receipt }: Recorded) => receipt
