@@ -1,0 +1,59 @@
+import { countersign } from './local.ts'
+
+/** What became of a call: the decision's outcome, or the HTTP status of a refusal. */
+export type Answer = { outcome: string; why: string }
+
+export type Receipt = {
+  kind: string
+  seq: number
+  at: number
+  hash: string
+  body: { agent?: unknown; action?: string; decision?: { outcome: string; reason: string; policies: string[] } }
+}
+
+type As = { role?: string; agent?: string; user?: string; session?: string }
+type Entity = { type: string; id: string }
+type Action = { name: string; properties?: Record<string, unknown> }
+
+/** Someone who calls the control plane with a token of the local issuer. */
+export const agent = async (origin: string, as: As) => {
+  const { role = 'agent', ...who } = as
+  const options = Object.entries(who).flatMap(([name, value]) => [`--${name}`, value])
+  const token = (await countersign('token', '--role', role, '--origin', origin, ...options)).trim()
+  return calling(origin, as, token)
+}
+
+const calling = (origin: string, as: As, token: string) => {
+  const call = (path: string, body?: unknown) =>
+    fetch(`${origin}/acme${path}`, {
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      ...(body !== undefined && { method: 'POST', body: JSON.stringify(body) }),
+    })
+  const expectOk = async (response: Response) => {
+    if (!response.ok) throw new Error(`${response.url}: ${response.status} ${await response.text()}`)
+    return response.json()
+  }
+  return {
+    token,
+    /** The same caller with another token. */
+    with: (other: string) => calling(origin, as, other),
+    post: async (path: string, body: unknown) => expectOk(await call(path, body)),
+    get: async (path: string): Promise<{ receipts: Receipt[] }> => expectOk(await call(path)),
+    /** Asks for one action on its own behalf (AuthZEN evaluation). */
+    ask: async (action: Action, resource: Entity): Promise<Answer> => {
+      const subject = entity(as.agent ?? '')
+      const response = await call('/access/v1/evaluation', { subject, action, resource })
+      const answer = await response.json()
+      if (!response.ok) return { outcome: `${response.status}`, why: answer.reason }
+      const { outcome, reason, policies = [], problems = [], retry_after } = answer.context
+      const places = problems.map((problem: { pointer: string; code: string }) => `${problem.pointer} ${problem.code}`)
+      const wait = retry_after === undefined ? [] : [`again in ${retry_after} s`]
+      return { outcome, why: [reason, ...policies, ...places, ...wait].join(', ') }
+    },
+  }
+}
+
+const entity = (uid: string): Entity => {
+  const [, type = '', id = ''] = /^(.+)::"(.+)"$/.exec(uid) ?? []
+  return { type, id }
+}

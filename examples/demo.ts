@@ -1,0 +1,110 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Answer, agent as agentOf } from './agent.ts'
+import { countersign, startWorker, wrangler } from './local.ts'
+import { rows, table } from './table.ts'
+
+/**
+ * The main job from end to end, on this machine: local D1, the example tenant pushed, the Worker started, a support
+ * agent's real HTTP calls judged, and their receipts read back from D1. Exits with 1 if any answer isn't the one that
+ * the policies call for.
+ */
+const main = async (): Promise<number> => {
+  const state = await mkdtemp(join(tmpdir(), 'countersign-demo-'))
+  step('set up: signing key and development issuer')
+  await countersign('setup')
+  step('migrate local D1')
+  await wrangler('d1', 'migrations', 'apply', 'countersign', '--local', '--persist-to', state)
+  step('start the Worker')
+  const worker = await startWorker(state)
+  try {
+    step(`push policies/ (the tenant acme) to ${worker.origin}`)
+    const pushed = await countersign('push', 'policies', '--local', '--persist-to', state)
+    console.log(pushed.trimEnd().replace(/^/gm, '    '))
+    return await story(worker.origin)
+  } finally {
+    await worker.stop()
+    await rm(state, { recursive: true, force: true })
+  }
+}
+
+type Line = { what: string; expected: string; got: string; why: string }
+
+const story = async (origin: string): Promise<number> => {
+  const support = await agentOf(origin, { agent: 'Agent::"support-bot"', user: 'User::"ada"', session: 'demo' })
+  const intern = await agentOf(origin, { agent: 'Agent::"intern-bot"' })
+  const stranger = await agentOf(origin, { agent: 'Agent::"nobody-knows-me"' })
+  const forger = support.with(`${support.token.slice(0, -8)}AAAAAAAA`)
+  const admin = await agentOf(origin, { role: 'admin' })
+  const auditor = await agentOf(origin, { role: 'auditor' })
+
+  const order = (id: string) => ({ type: 'Order', id })
+  const refund = (amount: number) => ({ name: 'refund', properties: { amount, currency: 'EUR' } })
+  const lines: Line[] = []
+  const ask = async (what: string, expected: string, answer: Promise<Answer>) => {
+    const { outcome, why } = await answer
+    lines.push({ what, expected, got: outcome, why })
+    return outcome
+  }
+
+  await ask('support-bot for ada: look at order 1001', 'allow', support.ask({ name: 'viewOrder' }, order('1001')))
+  await ask('support-bot for ada: refund 20.00', 'allow', support.ask(refund(2_000), order('1001')))
+  await ask('support-bot for ada: refund 80.00', 'deny', support.ask(refund(8_000), order('1001')))
+  await ask(
+    'support-bot for ada: refund "a lot"',
+    'deny',
+    support.ask({ name: 'refund', properties: { amount: 'a lot' } }, order('1001')),
+  )
+  await ask(
+    'support-bot for ada: delete the customer',
+    'deny',
+    support.ask({ name: 'deleteCustomer' }, { type: 'Customer', id: 'c1' }),
+  )
+  await ask('support-bot for ada: refund 5.00 again', 'allow', support.ask(refund(500), order('1001')))
+  await ask('support-bot for ada: a third refund this hour', 'deny', support.ask(refund(500), order('1001')))
+  await ask('intern-bot: refund 1.00', 'deny', intern.ask(refund(100), order('1001')))
+  await ask(
+    'a genuine token of an agent that nobody listed',
+    'deny',
+    stranger.ask({ name: 'viewOrder' }, order('1001')),
+  )
+  await ask('a forged token', '401', forger.ask({ name: 'viewOrder' }, order('1001')))
+  await admin.post('/v1/agents/Agent/support-bot/suspend', { reason: 'shown in the demo' })
+  await ask('support-bot, suspended: look at order 1001', 'deny', support.ask({ name: 'viewOrder' }, order('1001')))
+  await admin.post('/v1/agents/Agent/support-bot/resume', { reason: 'shown in the demo' })
+  await ask('support-bot, resumed: look at order 1001', 'allow', support.ask({ name: 'viewOrder' }, order('1001')))
+
+  console.log(`\nWhat the agents were told\n`)
+  console.log(
+    table(
+      ['asked', 'outcome', 'why'],
+      lines.map(line => [line.what, line.got, line.why]),
+    ),
+  )
+
+  const receipts = await onRecord(auditor, lines.filter(({ got }) => got !== '401').length)
+  console.log(`\nThe same, read back from D1 (newest first)\n`)
+  console.log(rows(receipts))
+
+  const wrong = lines.filter(line => line.expected !== line.got)
+  for (const line of wrong) console.error(`${line.what}: ${line.expected} was expected, ${line.got} was answered`)
+  const allowed = lines.filter(line => line.got === 'allow').length
+  console.log(`\n${lines.length} calls, ${allowed} allowed, ${receipts.length} receipts in D1`)
+  return wrong.length === 0 && receipts.length > 0 ? 0 : 1
+}
+
+/** Receipts reach D1 about a second after they were committed. */
+const onRecord = async (auditor: Awaited<ReturnType<typeof agentOf>>, decisions: number) => {
+  for (let tries = 0; tries < 40; tries++) {
+    const { receipts } = await auditor.get('/v1/receipts?limit=100')
+    if (receipts.filter(({ kind }) => kind === 'decision').length >= decisions) return receipts
+    await sleep(250)
+  }
+  throw new Error('the receipts did not reach D1 within ten seconds')
+}
+
+const step = (text: string) => console.log(`• ${text}`)
+
+process.exitCode = await main()

@@ -1,0 +1,2 @@
+/** Stands for schema libraries that hono-openapi could describe and that we don't use (see `alias` in wrangler.toml). */
+export default undefined
