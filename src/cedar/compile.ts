@@ -22,7 +22,7 @@ export type Run = (env: Env) => Outcome
 /** The conditions of a policy as one closure. Never throws: what can't be compiled yields a fault. */
 export function compileConditions(conditions: readonly ClauseJson[]): Run {
   try {
-    return conditions.map(compileClause).reduceRight(and, always(true))
+    return conditions.map(compileClause).reduceRight((rest, clause) => and(clause, rest), always(true))
   } catch (error) {
     return always(compileFault(error))
   }

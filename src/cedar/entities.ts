@@ -62,7 +62,7 @@ export function entityData(
   tags: Iterable<readonly [string, Value]> = NONE,
 ): EntityData {
   const ref = ({ type, id }: EntityUid) => entityRef(type, id)
-  return { uid: ref(uid), attrs: new Map(attrs), tags: new Map(tags), parents: parents.map(ref) }
+  return { uid: ref(uid), attrs: mapOf(attrs), tags: mapOf(tags), parents: parents.map(ref) }
 }
 
 /**
@@ -106,6 +106,13 @@ export function overlay(base: EntityStore, extra: readonly EntityData[]): Entity
   }
 }
 
+/** Many entities have no tags or no attributes; they share one empty map. */
+function mapOf(entries: Iterable<readonly [string, Value]>): ReadonlyMap<string, Value> {
+  const map = new Map(entries)
+  return map.size === 0 ? NO_VALUES : map
+}
+
+const NO_VALUES: ReadonlyMap<string, Value> = new Map()
 const NONE: readonly never[] = []
 const NO_ANCESTORS: ReadonlySet<string> = new Set()
 
@@ -141,7 +148,7 @@ function ancestry(parentsOf: (key: string) => readonly EntityRef[]): (key: strin
       for (const ancestor of ancestorsOf(parent.key)) ancestors.add(ancestor)
     }
     underWay.delete(key)
-    known.set(key, ancestors)
+    known.set(key, ancestors.size === 0 ? NO_ANCESTORS : ancestors)
     return ancestors
   }
 }

@@ -61,6 +61,9 @@ export function loadPolicies(json: PolicySetJson): PolicySet {
   const templates = new Map(Object.entries(json.templates ?? {}).map(([id, policy]) => [id, readTemplate(policy)]))
   for (const { templateId, newId, values } of json.templateLinks ?? []) {
     const template = templates.get(templateId) ?? fail(`link \`${newId}\`: no template \`${templateId}\``)
+    for (const slot of Object.keys(values)) {
+      if (!slotsOf(template.json).includes(slot)) fail(`link \`${newId}\`: the template has no \`${slot}\``)
+    }
     add(readPolicy(newId, template.json, template, templateId, values))
   }
   return {
@@ -115,6 +118,13 @@ type Slots = { readonly [slot: string]: EntityUidJson }
 type Intern = (json: EntityUidJson) => EntityRef
 
 const ANY: Constraint = { op: 'any' }
+
+function slotsOf({ principal, resource }: PolicyJson): string[] {
+  return [principal, resource].flatMap(scope => {
+    const constraint = scope.op === 'is' ? scope.in : scope.op === 'All' ? undefined : scope
+    return constraint !== undefined && 'slot' in constraint ? [constraint.slot] : []
+  })
+}
 
 function readScope(json: ScopeJson, slots: Slots, intern: Intern, policyId: string): Constraint {
   switch (json.op) {

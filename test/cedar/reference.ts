@@ -55,3 +55,13 @@ function lossless<T>(call: () => T): T {
     JSON.parse = original
   }
 }
+
+/** The same JSON with `bigint`s as integers, which only `JSON.rawJSON` can write. */
+export function forWasm(json: unknown): unknown {
+  if (typeof json === 'bigint') return (JSON as RawJson).rawJSON(String(json))
+  if (Array.isArray(json)) return json.map(forWasm)
+  if (typeof json !== 'object' || json === null) return json
+  return Object.fromEntries(Object.entries(json).map(([name, part]) => [name, forWasm(part)]))
+}
+
+type RawJson = typeof JSON & { rawJSON(text: string): unknown }
