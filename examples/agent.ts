@@ -31,7 +31,7 @@ const calling = (origin: string, as: As, token: string) => {
     })
   const expectOk = async (response: Response) => {
     if (!response.ok) throw new Error(`${response.url}: ${response.status} ${await response.text()}`)
-    return response.json()
+    return JSON.parse(await response.text())
   }
   return {
     token,
@@ -43,7 +43,7 @@ const calling = (origin: string, as: As, token: string) => {
     ask: async (action: Action, resource: Entity): Promise<Answer> => {
       const subject = entity(as.agent ?? '')
       const response = await call('/access/v1/evaluation', { subject, action, resource })
-      const answer = await response.json()
+      const answer = JSON.parse(await response.text())
       if (!response.ok) return { outcome: `${response.status}`, why: answer.reason }
       const { outcome, reason, policies = [], problems = [], retry_after } = answer.context
       const places = problems.map((problem: { pointer: string; code: string }) => `${problem.pointer} ${problem.code}`)
