@@ -1,9 +1,10 @@
-import { type Bundle, writeBundle } from '../policy/bundle.ts'
+import { writeBundle } from '../policy/bundle.ts'
 import { command } from './command.ts'
 import type { Diagnostic } from './compile/diagnostic.ts'
 import { compile } from './compile.ts'
 import { exit } from './exit.ts'
 import { paint, plural, renderDiagnostics } from './render.ts'
+import { counts, describe } from './summary.ts'
 
 /** Says all that is wrong with a policy folder, and writes nothing. */
 export const check = command({
@@ -23,7 +24,11 @@ export const check = command({
       console.log(JSON.stringify({ ok, ...summary, diagnostics }, null, 2))
     } else {
       process.stdout.write(report(diagnostics))
-      if (bundle !== undefined) console.log(describe(bundle))
+      if (bundle !== undefined) {
+        console.log(
+          `${paint('green', 'ok')}: tenant ${bundle.settings.tenant}, ${describe(bundle)}, bundle ${writeBundle(bundle).hash}`,
+        )
+      }
     }
     return ok ? exit.ok : exit.refused
   },
@@ -39,23 +44,4 @@ export const report = (diagnostics: readonly Diagnostic[]): string => {
     ...(warnings > 0 ? [plural(warnings, 'warning')] : []),
   ]
   return `${renderDiagnostics(diagnostics)}\n${summary.join(', ')}\n`
-}
-
-export const counts = ({ policies, schema, entities, settings }: Bundle) => ({
-  policies: Object.keys(policies.staticPolicies ?? {}).length + (policies.templateLinks?.length ?? 0),
-  templates: Object.keys(policies.templates ?? {}).length,
-  actions: Object.values(schema).reduce((sum, { actions }) => sum + Object.keys(actions).length, 0),
-  entities: entities.length,
-  issuers: settings.issuers.length,
-})
-
-const describe = (bundle: Bundle): string => {
-  const { policies, templates, actions, entities, issuers } = counts(bundle)
-  const parts = [
-    `${plural(policies, 'policy')}${templates > 0 ? ` (${plural(templates, 'template')})` : ''}`,
-    plural(actions, 'action'),
-    entities === 1 ? '1 entity' : `${entities} entities`,
-    plural(issuers, 'issuer'),
-  ]
-  return `${paint('green', 'ok')}: tenant ${bundle.settings.tenant}, ${parts.join(', ')}, bundle ${writeBundle(bundle).hash}`
 }

@@ -2,9 +2,10 @@
 import { check } from './check.ts'
 import { type Command, helpOf, table } from './command.ts'
 import { CommandError, exit } from './exit.ts'
+import { push } from './push.ts'
 import { paint } from './render.ts'
 
-const commands: Readonly<Record<string, Command>> = { check }
+const commands: Readonly<Record<string, Command>> = { check, push }
 
 const main = async ([name, ...argv]: string[]): Promise<number> => {
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {

@@ -28,4 +28,4 @@ const render = ({ severity, message, policy, place, hint }: Diagnostic): string 
 }
 
 export const plural = (count: number, thing: string): string =>
-  `${count} ${count === 1 ? thing : thing.replace(/y$/, 'ie').concat('s')}`
+  `${count} ${count === 1 ? thing : `${thing.replace(/y$/, 'ie')}s`}`
