@@ -6,12 +6,14 @@ export const broken = {
   d1Answers: false,
   /** Collectors can't be reached. */
   collectors: false,
+  /** Agents' objects decide, and their answers are lost. */
+  answers: false,
   /** How many writes reached D1, or would have. */
   writes: 0,
 }
 
 export const mend = (): void => {
-  Object.assign(broken, { d1: false, d1Answers: false, collectors: false, writes: 0 })
+  Object.assign(broken, { d1: false, d1Answers: false, collectors: false, answers: false, writes: 0 })
 }
 
 export const breakableD1 = (db: D1Database): D1Database =>

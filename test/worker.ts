@@ -1,9 +1,10 @@
+import type { DecideCall, DecideReply } from '../src/agent/call.ts'
 import { AgentObject as Agent, type AgentEnv } from '../src/agent/object.ts'
 import { CollectorObject as Collector, type CollectorEnv } from '../src/audit/collector.ts'
 import { createApp } from '../src/http/app.ts'
 import { createSource } from '../src/policy/source.ts'
 import { clock } from './clock.ts'
-import { breakable, breakableD1 } from './doubles.ts'
+import { breakable, breakableD1, broken } from './doubles.ts'
 
 /** The Worker with a clock that tests can set, and connections that they can break. */
 export default createApp({ now: () => clock.now(), source: createSource() })
@@ -11,6 +12,12 @@ export default createApp({ now: () => clock.now(), source: createSource() })
 export class AgentObject extends Agent {
   constructor(ctx: DurableObjectState, env: AgentEnv) {
     super(ctx, { COLLECTOR: breakable(env.COLLECTOR), NOW: () => clock.now() })
+  }
+
+  override decide(call: DecideCall): DecideReply {
+    const reply = super.decide(call)
+    if (broken.answers) throw new Error('the answer was lost')
+    return reply
   }
 }
 

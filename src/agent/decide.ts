@@ -70,7 +70,7 @@ const decideItem = (
   return decided
 }
 
-type Settled = Omit<Settlement, 'reason'> & Pick<DecisionRecord, 'reason' | 'detail'>
+type Settled = Omit<Settlement, 'reason'> & Pick<DecisionRecord, 'reason' | 'problems'>
 
 /** A denial that the Worker settled before policy. The agent's own standing comes first. */
 const denialOf = ({ denied }: DecideItem, { suspended }: Self): Settled | undefined =>
@@ -116,7 +116,7 @@ const recordOf = (settled: Settled, { bundle }: DecideCall, item: DecideItem, no
   ...(settled.lifted.length > 0 && { lifted: settled.lifted }),
   ...(permits(settled) && { expires_at: now + item.permitMs }),
   ...(settled.retryAfter !== undefined && { retry_after: settled.retryAfter }),
-  ...(settled.detail !== undefined && { detail: settled.detail }),
+  ...(settled.problems !== undefined && { problems: settled.problems }),
 })
 
 const permits = ({ outcome }: Pick<Settlement, 'outcome'>): boolean => outcome === 'allow' || outcome === 'modify'

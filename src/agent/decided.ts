@@ -12,7 +12,7 @@ export const decidedOf = ({ seq, hash, at }: StoredReceipt, decision: DecisionRe
   policies: decision.policies,
   missing: decision.missing ?? [],
   ...(decision.retry_after !== undefined && { retryAfter: decision.retry_after }),
-  ...(decision.detail !== undefined && { detail: decision.detail }),
+  ...(decision.problems !== undefined && { problems: decision.problems }),
   bundle: decision.bundle.hash,
   receipt: { seq, hash },
 })

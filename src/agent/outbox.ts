@@ -63,7 +63,10 @@ const flushBatch = async (storage: DurableObjectStorage, collectors: Collectors)
   if (!last) return false
   const { tenant, chain, agent, flushed } = self
   const collector = collectorOf(collectors, tenant, chain)
-  const reply = await withDeadline<CollectReply>(collector.collect({ v: 1, tenant, chain, agent, receipts }), DEADLINE_MS)
+  const reply = await withDeadline<CollectReply>(
+    collector.collect({ v: 1, tenant, chain, agent, receipts }),
+    DEADLINE_MS,
+  )
   switch (reply.kind) {
     case 'unavailable':
       throw new Error('the collector could not write')

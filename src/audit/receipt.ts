@@ -1,3 +1,4 @@
+import type { Problem } from '../cedar/convert.ts'
 import type { Outcome } from '../decision/answer.ts'
 import type { Reason } from '../decision/reasons.ts'
 import { contentHash, jcs, sha256 } from '../durable/hash.ts'
@@ -46,7 +47,8 @@ export type DecisionRecord = {
   expires_at?: number
   /** Seconds. */
   retry_after?: number
-  detail?: Record<string, unknown>
+  /** Where the request doesn't fit the schema. */
+  problems?: Problem[]
 }
 
 /** A receipt as it is stored and sent: `body` is the very text that `bodyCommit` is the hash of. */

@@ -53,7 +53,7 @@ export const runDue = async (storage: DurableObjectStorage, handlers: Handlers, 
     try {
       await runItem(storage, item, handlers[item.kind], clock)
     } catch (error) {
-      console.warn(`due ${item.kind}: put off after ${item.attempts + 1} attempts:`, error)
+      console.warn(`due ${item.kind}: put off after ${item.attempts + 1} attempts: ${error}`)
     }
   }
   arm(storage)
