@@ -1,7 +1,21 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
+import { compileFixtures } from './test/bundles.ts'
 
-const migrations = await readD1Migrations('./migrations')
+const signingKey = () => generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' })
+
+const SIGNING_KEYS = JSON.stringify({ keys: [signingKey(), { ...signingKey(), published_only: true }] })
+// Looked for here too: wrangler warns of a secret that it doesn't find.
+process.env.SIGNING_KEYS = SIGNING_KEYS
+
+const bindings = {
+  TEST_MIGRATIONS: await readD1Migrations('./migrations'),
+  TEST_BUNDLES: await compileFixtures('certification', 'desk'),
+  ORIGIN: 'https://pdp.example.com',
+  LOCAL: 'true',
+  SIGNING_KEYS,
+}
 
 export default defineConfig({
   test: {
@@ -11,7 +25,7 @@ export default defineConfig({
           cloudflareTest({
             main: './test/worker.ts',
             wrangler: { configPath: './wrangler.toml' },
-            miniflare: { bindings: { TEST_MIGRATIONS: migrations } },
+            miniflare: { bindings },
           }),
         ],
         test: {

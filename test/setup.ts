@@ -1,10 +1,13 @@
 import { applyD1Migrations, type D1Migration } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
+import type { Fixture } from './bundles.ts'
 
 declare global {
   namespace Cloudflare {
     interface Env {
       TEST_MIGRATIONS: D1Migration[]
+      /** By the folder's name under test/fixtures. */
+      TEST_BUNDLES: Record<string, Fixture>
     }
   }
 }
