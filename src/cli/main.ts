@@ -2,10 +2,14 @@
 import { check } from './check.ts'
 import { type Command, helpOf, table } from './command.ts'
 import { CommandError, exit } from './exit.ts'
+import { history } from './history.ts'
 import { push } from './push.ts'
 import { paint } from './render.ts'
+import { rollback } from './rollback.ts'
+import { setup } from './setup.ts'
+import { token } from './token.ts'
 
-const commands: Readonly<Record<string, Command>> = { check, push }
+const commands: Readonly<Record<string, Command>> = { setup, check, push, history, rollback, token }
 
 const main = async ([name, ...argv]: string[]): Promise<number> => {
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
