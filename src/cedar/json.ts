@@ -1,9 +1,7 @@
 /** The JSON formats that Cedar defines (policies, entities, schema), as this folder reads them. */
 
-export interface EntityUid {
-  readonly type: string
-  readonly id: string
-}
+/** A type and not an interface, so that it can stand inside a `CedarValueJson`. */
+export type EntityUid = { readonly type: string; readonly id: string }
 
 /** Both spellings are legal wherever an entity is expected. */
 export type EntityUidJson = EntityUid | { readonly __entity: EntityUid }
