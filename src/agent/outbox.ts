@@ -30,7 +30,11 @@ export const flushing = (storage: DurableObjectStorage, collectors: Collectors, 
       if (!more) return
     }
   },
-  next: () => (unflushed(storage).count > 0 && !readSelf(storage)?.fork ? clock() + FLUSH_MS : undefined),
+  next: () => {
+    const self = readSelf(storage)
+    const waits = self?.head && self.head.seq > self.flushed && !self.fork
+    return waits ? clock() + FLUSH_MS : undefined
+  },
 })
 
 /** Receipts that D1 hasn't confirmed, and when the oldest of them was made. */

@@ -1,7 +1,7 @@
 import type { CollectCall } from '../agent/call.ts'
 
 /** A chain whose receipts couldn't be written yet. */
-export type WaitingChain = {
+type WaitingChain = {
   chain: string
   agent: string
   /** Milliseconds: when the oldest receipt that waits was made. */
@@ -11,7 +11,7 @@ export type WaitingChain = {
 }
 
 /** A chain that the record contradicts at `seq`. */
-export type ForkedChain = { chain: string; agent: string; seq: number }
+type ForkedChain = { chain: string; agent: string; seq: number }
 
 /** Chains that wait, the longest first. */
 export type Backlog = { chains: WaitingChain[]; forks: ForkedChain[] }

@@ -30,7 +30,7 @@ export type Rule = {
   liftable?: Liftable
 }
 
-export type Condition = true | Residual
+type Condition = true | Residual
 
 /** What is left of a policy's conditions, and the unknowns that it hangs on. */
 export type Residual = { unknowns: string[]; residual: Expr }

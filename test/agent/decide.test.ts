@@ -232,3 +232,9 @@ describe('a bundle that is behind what the object has seen', () => {
     })
   })
 })
+
+it('a call that a newer Worker wrote otherwise is not guessed at', async () => {
+  const agent = newAgent()
+  await expect(decideOne(agent, item(), JSON.parse('{"v":2}'))).rejects.toThrow('newer')
+  expect(await chainOf(agent)).toEqual([])
+})

@@ -50,6 +50,14 @@ describe('receipts reach D1 exactly once, in order, none missing', () => {
     expect(await alarmAt(agent)).toBeGreaterThan(clock.now() + 30 * DAY)
   })
 
+  it('by the real alarm, which wakes an object that was evicted', { timeout: 20_000 }, async () => {
+    const agent = newAgent()
+    await agent.stub.decide(callOf(agent, [item(), item()], now()))
+    await evictDurableObject(agent.stub)
+    await expect.poll(() => recorded(agent), { timeout: 15_000, interval: 200 }).toHaveLength(2)
+    expect(await agent.stub.status()).toMatchObject({ unflushed: { count: 0 } })
+  })
+
   it('after D1 was cut off for a while, with decisions, failures and restarts going on', async () => {
     const agent = newAgent()
     await decided(agent, item(), now())
