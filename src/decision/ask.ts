@@ -1,4 +1,5 @@
 import * as v from 'valibot'
+import { isObject } from '../cedar/value.ts'
 import { type Refusal, refusal } from './refusal.ts'
 
 /**
@@ -6,7 +7,8 @@ import { type Refusal, refusal } from './refusal.ts'
  * are ignored, as the standard asks.
  */
 const Name = v.pipe(v.string(), v.maxLength(512, 'a string of at most 512 characters'))
-const Properties = v.record(v.string(), v.unknown())
+/** Any object, with all its members: `v.record` takes lists for objects, and drops members named `constructor`. */
+const Properties = v.custom<Record<string, unknown>>(isObject, 'an object')
 
 const Entity = v.object({ type: Name, id: Name, properties: v.optional(Properties) })
 const Action = v.object({ name: Name, properties: v.optional(Properties) })
@@ -22,23 +24,24 @@ export type Semantic = (typeof semantics)[number]
 
 /** A batch: what the items don't say themselves they take whole from the top level (Access Evaluations API, 7.1). */
 export const Batch = v.object({
-  subject: v.optional(v.unknown()),
-  action: v.optional(v.unknown()),
-  resource: v.optional(v.unknown()),
-  context: v.optional(v.unknown()),
+  subject: v.optional(Entity),
+  action: v.optional(Action),
+  resource: v.optional(Entity),
+  context: v.optional(Properties),
   evaluations: v.optional(
-    v.pipe(
-      v.array(v.record(v.string(), v.unknown())),
-      v.maxLength(MAX_EVALUATIONS, `at most ${MAX_EVALUATIONS} evaluations`),
-    ),
+    v.pipe(v.array(Properties), v.maxLength(MAX_EVALUATIONS, `at most ${MAX_EVALUATIONS} evaluations`)),
     [],
   ),
-  options: v.optional(v.object({ evaluations_semantic: v.optional(v.picklist(semantics), 'execute_all') }), {}),
+  options: v.optional(
+    v.pipe(Properties, v.object({ evaluations_semantic: v.optional(v.picklist(semantics), 'execute_all') })),
+    {},
+  ),
 })
 export type Batch = v.InferOutput<typeof Batch>
 
-/** Reads a shape at the border, or points to the first place that is wrong. */
+/** Reads an object at the border, or points to the first place that is wrong. */
 export const read = <S extends v.GenericSchema>(schema: S, json: unknown, at = ''): v.InferOutput<S> | Refusal => {
+  if (!isObject(json)) return refusal(400, 'malformed_request', { pointer: at, detail: 'an object' })
   const result = v.safeParse(schema, json, { abortEarly: true })
   if (result.success) return result.output
   const [issue] = result.issues

@@ -4,6 +4,15 @@ import { reasons } from '../decision/reasons.ts'
 
 /** Pieces of OpenAPI descriptions that several routes share. */
 
+/** A schema's description. Of what valibot can't describe, `v.custom`, there is one kind here: any object. */
+const described = (schema: v.GenericSchema) =>
+  resolver(schema, {
+    options: {
+      overrideSchema: ({ valibotSchema }: { valibotSchema: { type: string } }) =>
+        valibotSchema.type === 'custom' ? { type: 'object' } : undefined,
+    },
+  })
+
 export const Problem = v.object({
   type: v.string(),
   title: v.string(),
@@ -30,16 +39,16 @@ export const problems = (...statuses: (keyof typeof TITLES)[]) =>
   Object.fromEntries(
     statuses.map(status => [
       status,
-      { description: TITLES[status], content: { 'application/problem+json': { schema: resolver(Problem) } } },
+      { description: TITLES[status], content: { 'application/problem+json': { schema: described(Problem) } } },
     ]),
   )
 
 export const jsonBody = (schema: v.GenericSchema) => ({
   required: true,
-  content: { 'application/json': { schema: resolver(schema) } },
+  content: { 'application/json': { schema: described(schema) } },
 })
 
 export const json = (description: string, schema: v.GenericSchema) => ({
   description,
-  content: { 'application/json': { schema: resolver(schema) } },
+  content: { 'application/json': { schema: described(schema) } },
 })
