@@ -2,7 +2,7 @@ import { uuidv7 } from 'uuidv7'
 import type { DecideItem } from '../agent/call.ts'
 import type { EntityUid } from '../cedar/json.ts'
 import { contentHash, sha256 } from '../durable/hash.ts'
-import { nameOf } from '../durable/names.ts'
+import { nameOf, shardOf } from '../durable/names.ts'
 import { uidText } from '../identity/uid.ts'
 import type { Ask } from './ask.ts'
 import type { Call } from './decide.ts'
@@ -69,7 +69,7 @@ const judge = (ask: Ask, actor: Who, call: Call): Pick<DecideItem, 'program' | '
 const objectOf = ({ principals: { actor }, unknown }: Who, call: Call): Prepared['object'] => {
   const { attempts } = call.bundle
   if (!unknown) return { name: agentName(call.tenant, actor), agent: uidText(actor), attempts }
-  const chain = String(Number.parseInt(sha256(call.caller.name).slice(0, 2), 36) % UNATTRIBUTED_CHAINS)
+  const chain = String(shardOf(call.caller.name, UNATTRIBUTED_CHAINS))
   return {
     name: nameOf('unattributed', call.tenant, chain),
     agent: `unattributed/${chain}`,
