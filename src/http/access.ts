@@ -1,5 +1,5 @@
 import { type Context, Hono } from 'hono'
-import { describeRoute, resolver } from 'hono-openapi'
+import { describeRoute } from 'hono-openapi'
 import { uuidv7 } from 'uuidv7'
 import * as v from 'valibot'
 import { Answer, FailedItem, failedItem, unrecorded } from '../decision/answer.ts'
@@ -10,16 +10,14 @@ import { sha256 } from '../durable/hash.ts'
 import { signer } from '../identity/keys.ts'
 import { authenticated, callerOf, sourceIo } from './authenticated.ts'
 import { readBody } from './body.ts'
-import { jsonBody, problems } from './describe.ts'
+import { json, jsonBody, problems } from './describe.ts'
 import { problem } from './problem.ts'
 import { identifierOf } from './tenant.ts'
 import type { AppEnv } from './types.ts'
 
 /** Without policies every question has one answer, and it stands on no record. */
-const denied = (c: Context<AppEnv>, reason: 'no_policy' | 'bundle_stale') =>
-  c.json(unrecorded(reason, { evaluationId: uuidv7(), now: c.var.now }))
-
-const asking = authenticated(['agent', 'pep'], denied)
+const closed = (c: Context<AppEnv>, reason: 'no_policy' | 'bundle_stale') =>
+  unrecorded(reason, { evaluationId: uuidv7(), now: c.var.now })
 
 /** The AuthZEN decision API (Authorization API 1.0). */
 export const access = new Hono<AppEnv>()
@@ -28,9 +26,9 @@ export const access = new Hono<AppEnv>()
     describeRoute({
       summary: 'Judge one action',
       requestBody: jsonBody(Ask),
-      responses: { 200: decision('The decision', Answer), ...problems(400, 401, 403, 413, 422, 429) },
+      responses: { 200: json('The decision', Answer), ...problems(400, 401, 403, 413, 422, 429) },
     }),
-    asking,
+    authenticated(['agent', 'pep'], (c, reason) => c.json(closed(c, reason))),
     async c => {
       const body = await readBody(c)
       if (isRefusal(body)) return problem(body)
@@ -43,18 +41,25 @@ export const access = new Hono<AppEnv>()
       summary: 'Judge several actions, in order',
       requestBody: jsonBody(v.object({ ...Batch.entries, evaluations: v.array(v.partial(Ask)) })),
       responses: {
-        200: decision('The decisions', v.object({ evaluations: v.array(v.union([Answer, FailedItem])) })),
+        200: json('The decisions', v.object({ evaluations: v.array(v.union([Answer, FailedItem])) })),
         ...problems(400, 401, 403, 413, 422, 429),
       },
     }),
-    asking,
-    async c => {
-      const body = await readBody(c)
-      if (isRefusal(body)) return problem(body)
-      const batch = read(Batch, body.value)
+    authenticated(['agent', 'pep'], async (c, reason) => {
+      // As many answers as there would have been: a caller may look for them by their place.
+      const batch = await readBatch(c)
       if (isRefusal(batch)) return problem(batch)
-      if (batch.evaluations.length === 0) return single(c, body)
-      const results = await judge(c, asksOf(batch), body.text, STOPS[batch.options.evaluations_semantic])
+      const { evaluations, options } = batch.value
+      if (evaluations.length === 0) return c.json(closed(c, reason))
+      const reached = options.evaluations_semantic === 'deny_on_first_deny' ? evaluations.slice(0, 1) : evaluations
+      return c.json({ evaluations: reached.map(() => closed(c, reason)) })
+    }),
+    async c => {
+      const batch = await readBatch(c)
+      if (isRefusal(batch)) return problem(batch)
+      const { evaluations, options } = batch.value
+      if (evaluations.length === 0) return single(c, batch.body)
+      const results = await judge(c, asksOf(batch.value), batch.body.text, STOPS[options.evaluations_semantic])
       if (isProblem(results)) return problem(results)
       return c.json({ evaluations: results.map(result => (isRefusal(result) ? failedItem(result) : result)) })
     },
@@ -66,7 +71,16 @@ const STOPS: Record<Semantic, Call['stop']> = {
   permit_on_first_permit: 'first_permit',
 }
 
-const single = async (c: Context<AppEnv>, body: { value: unknown; text: string }): Promise<Response> => {
+type Body = { value: unknown; text: string }
+
+const readBatch = async (c: Context<AppEnv>): Promise<{ body: Body; value: Batch } | Refusal> => {
+  const body = await readBody(c)
+  if (isRefusal(body)) return body
+  const value = read(Batch, body.value)
+  return isRefusal(value) ? value : { body, value }
+}
+
+const single = async (c: Context<AppEnv>, body: Body): Promise<Response> => {
   const ask = read(Ask, body.value)
   if (isRefusal(ask)) return problem(ask)
   const results = await judge(c, [ask], body.text, 'never')
@@ -96,7 +110,8 @@ const judge = async (
     identifier: identifierOf(place.tenant, c.env),
     ...session,
     edge: { now, ...(ip !== undefined && { ip }) },
-    ...(requestId !== undefined && { requestId: requestId.slice(0, 256) }),
+    // Cutting it may leave half a character, which no receipt can hold.
+    ...(requestId !== undefined && { requestId: requestId.slice(0, 256).toWellFormed() }),
     ...(key !== undefined && { idempotency: { key, bodyHash: sha256(body) } }),
     stop,
   }
@@ -121,7 +136,3 @@ const judge = async (
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/
 
 const isProblem = (results: Result[] | Refusal): results is Refusal => !Array.isArray(results)
-
-function decision(description: string, schema: v.GenericSchema) {
-  return { description, content: { 'application/json': { schema: resolver(schema) } } }
-}

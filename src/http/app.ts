@@ -1,4 +1,5 @@
 import { Hono } from 'hono'
+import { methodNotAllowed } from 'hono/method-not-allowed'
 import { openAPIRouteHandler } from 'hono-openapi'
 import { refusal } from '../decision/refusal.ts'
 import { access } from './access.ts'
@@ -35,6 +36,17 @@ export const createApp = (parts: Parts) => {
     c.res.headers.set('x-content-type-options', 'nosniff')
     if (!c.res.headers.has('cache-control')) c.res.headers.set('cache-control', 'no-store')
   })
+
+  app.use(
+    methodNotAllowed({
+      app,
+      onMethodNotAllowed: (_c, methods) => {
+        const response = problem(refusal(405, 'method_not_allowed'))
+        response.headers.set('allow', methods.join(', '))
+        return response
+      },
+    }),
+  )
 
   app.route('/', access)
   app.route('/', agents)

@@ -19,7 +19,7 @@ export type Session = { bundle: LoadedBundle; caller: Caller }
  */
 export const authenticated = (
   roles: readonly Role[],
-  without: (c: Context<AppEnv>, reason: 'no_policy' | 'bundle_stale') => Response = unavailable,
+  without: (c: Context<AppEnv>, reason: 'no_policy' | 'bundle_stale') => Response | Promise<Response> = unavailable,
 ): MiddlewareHandler<AppEnv> => {
   return async (c, next) => {
     if (c.req.header('authorization') === undefined) return problem(refusal(401, 'unauthenticated'))

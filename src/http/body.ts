@@ -15,10 +15,14 @@ export const readBody = async (c: Context<AppEnv>): Promise<{ value: unknown; te
   return 'value' in json ? { value: json.value, text } : json
 }
 
-/** A declared length binds; without one, bytes are counted as they come. */
+/** A declared length that is small enough spares counting the bytes as they come; it is held against what came. */
 const boundedBytes = async (request: Request): Promise<ArrayBuffer | undefined> => {
   const declared = request.headers.get('content-length')
-  if (declared !== null) return Number(declared) > MAX_BODY_BYTES ? undefined : request.arrayBuffer()
+  if (declared !== null) {
+    if (!(Number(declared) <= MAX_BODY_BYTES)) return undefined
+    const bytes = await request.arrayBuffer()
+    return bytes.byteLength > MAX_BODY_BYTES ? undefined : bytes
+  }
   const chunks: Uint8Array[] = []
   let size = 0
   for await (const chunk of request.body ?? []) {

@@ -26,4 +26,4 @@ export const placeOf = (url: string, env: { ORIGIN: string; DEFAULT_TENANT: stri
 export const identifierOf = (tenant: string, { ORIGIN }: { ORIGIN: string }): string => `${ORIGIN}/${tenant}`
 
 const named = (tenant: string, path: string, env: { ORIGIN: string }): Place | undefined =>
-  v.is(TenantName, tenant) ? { tenant, path, base: identifierOf(tenant, env) } : undefined
+  v.is(TenantName, tenant) && !ROOTS.has(tenant) ? { tenant, path, base: identifierOf(tenant, env) } : undefined
