@@ -49,32 +49,33 @@ const story = async (origin: string): Promise<number> => {
     return outcome
   }
 
-  await ask('support-bot for ada: look at order 1001', 'allow', support.ask({ name: 'viewOrder' }, order('1001')))
-  await ask('support-bot for ada: refund 20.00', 'allow', support.ask(refund(2_000), order('1001')))
-  await ask('support-bot for ada: refund 80.00', 'deny', support.ask(refund(8_000), order('1001')))
+  await ask('support-bot for ada: look at order o-1001', 'allow', support.ask({ name: 'viewOrder' }, order('o-1001')))
+  await ask('support-bot for ada: refund 20.00', 'allow', support.ask(refund(2_000), order('o-1001')))
+  await ask('support-bot for ada: refund 80.00', 'deny', support.ask(refund(8_000), order('o-1001')))
   await ask(
     'support-bot for ada: refund "a lot"',
     'deny',
-    support.ask({ name: 'refund', properties: { amount: 'a lot' } }, order('1001')),
+    support.ask({ name: 'refund', properties: { amount: 'a lot' } }, order('o-1001')),
   )
   await ask(
     'support-bot for ada: delete the customer',
     'deny',
     support.ask({ name: 'deleteCustomer' }, { type: 'Customer', id: 'c1' }),
   )
-  await ask('support-bot for ada: refund 5.00 again', 'allow', support.ask(refund(500), order('1001')))
-  await ask('support-bot for ada: a third refund this hour', 'deny', support.ask(refund(500), order('1001')))
-  await ask('intern-bot: refund 1.00', 'deny', intern.ask(refund(100), order('1001')))
+  await ask('support-bot for ada: refund 5.00 again', 'allow', support.ask(refund(500), order('o-1001')))
+  await ask('support-bot for ada: a third refund this hour', 'deny', support.ask(refund(500), order('o-1001')))
+  await ask('support-bot for ada: refund an open order', 'deny', support.ask(refund(500), order('o-1002')))
+  await ask('intern-bot: refund 1.00', 'deny', intern.ask(refund(100), order('o-1001')))
   await ask(
     'a genuine token of an agent that nobody listed',
     'deny',
-    stranger.ask({ name: 'viewOrder' }, order('1001')),
+    stranger.ask({ name: 'viewOrder' }, order('o-1001')),
   )
-  await ask('a forged token', '401', forger.ask({ name: 'viewOrder' }, order('1001')))
+  await ask('a forged token', '401', forger.ask({ name: 'viewOrder' }, order('o-1001')))
   await admin.post('/v1/agents/Agent/support-bot/suspend', { reason: 'shown in the demo' })
-  await ask('support-bot, suspended: look at order 1001', 'deny', support.ask({ name: 'viewOrder' }, order('1001')))
+  await ask('support-bot, suspended: look at order o-1001', 'deny', support.ask({ name: 'viewOrder' }, order('o-1001')))
   await admin.post('/v1/agents/Agent/support-bot/resume', { reason: 'shown in the demo' })
-  await ask('support-bot, resumed: look at order 1001', 'allow', support.ask({ name: 'viewOrder' }, order('1001')))
+  await ask('support-bot, resumed: look at order o-1001', 'allow', support.ask({ name: 'viewOrder' }, order('o-1001')))
 
   console.log(`\nWhat the agents were told\n`)
   console.log(
