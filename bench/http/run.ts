@@ -1,0 +1,199 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { buildHelper, buildWorker } from './build.ts'
+import { arrived, migrate } from './database.ts'
+import { load, post, type Round, type Target } from './load.ts'
+import { profileOf } from './profile.ts'
+import { createScene, decisionsOf, type Scene, type TenantName, verifyAnswers } from './scene.ts'
+import { median, printTable, quantile, sum } from './table.ts'
+import { type Server, startWorkerd } from './workerd.ts'
+
+/**
+ * Decisions per second over HTTP, each with its receipt and permit, beside what the platform itself costs:
+ * `node bench/http/run.ts`, with `--help` for options. Ends by itself, after about three minutes.
+ */
+
+const HELP = `--rounds N       how often each target is measured, in turn (5)
+--seconds N      how long at a time (4)
+--connections N  kept busy at once (32)
+--profile        instead: where a decision's processor time goes
+The objects' files lie in TMPDIR, so that its disk is a part of what is measured.`
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '4' },
+    connections: { type: 'string', default: '32' },
+    profile: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+})
+
+/** Not counted: after it, the flush of receipts goes on as it does in a long run. */
+const RUN_UP = 1.5
+
+/** Decisions are to reach this part of what a Durable Object call that writes one row reaches. */
+const AIM = 0.7
+
+type Measured = {
+  target: Target
+  rounds: Round[]
+  /** Milliseconds of workerd's processor time for each request, by round. */
+  cpu: number[]
+  /** Whose permits its answers hold. */
+  tenant?: TenantName
+}
+
+if (values.help) console.log(HELP)
+else await main()
+
+async function main(): Promise<void> {
+  const rounds = bounded('rounds', values.rounds, 1, 50)
+  const seconds = bounded('seconds', values.seconds, 0.5, 30)
+  const connections = bounded('connections', values.connections, 1, 512)
+  const dir = mkdtempSync(join(tmpdir(), 'countersign-bench-'))
+  process.once('exit', () => rmSync(dir, { recursive: true, force: true }))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
+  let server: Server | undefined
+  try {
+    const scene = await createScene()
+    const built = await buildWorker(join(dir, 'dist'), { minify: !values.profile })
+    const [floors, kv, d1] = await Promise.all((['floors', 'kv', 'd1'] as const).map(name => buildHelper(name, dir)))
+    const scripts = { countersign: built.script, floors: floors ?? '', kv: kv ?? '', d1: d1 ?? '' }
+    server = await startWorkerd({ dir, scripts, vars: scene.vars, keys: scene.keys }, { inspect: values.profile })
+    await migrate(port(server, 'd1'))
+
+    const measured = targets(scene, server)
+    console.log(
+      `Worker ${kilobytes(built.bytes)}, gzipped ${kilobytes(built.gzipped)}. ${scene.policies} policies, ${scene.agents.length} agents, ` +
+        `${connections} connections, ${rounds} rounds of ${seconds} s, ${cpus().length} cores that the load shares.`,
+    )
+    const how = { connections, runUp: RUN_UP, seconds }
+    if (server.inspector === undefined) await compare(measured, server, rounds, how)
+    else await profile(measured, server.inspector, built.sourceMap, how)
+  } finally {
+    await server?.stop()
+  }
+}
+
+type How = Parameters<typeof load>[1]
+
+async function compare(measured: readonly Measured[], server: Server, rounds: number, how: How): Promise<void> {
+  const decided = () => sum(measured.flatMap(({ rounds, tenant }) => (tenant ? rounds.map(({ all }) => all) : [])))
+  for (let round = 0; round < rounds; round++) {
+    for (const each of rotated(measured, round)) {
+      await measure(each, server, how)
+      // What one target leaves to be done later must not be done on another's time.
+      await arrived(port(server, 'd1'), decided())
+    }
+  }
+  print(measured)
+  const receipts = await arrived(port(server, 'd1'), decided())
+  console.log(`${receipts.toLocaleString('en')} receipts in D1 of ${decided().toLocaleString('en')} decisions.`)
+  if (receipts !== decided()) process.exitCode = 1
+}
+
+async function profile(measured: readonly Measured[], inspector: number, sourceMap: string, how: How): Promise<void> {
+  const decisions = measured.find(({ tenant }) => tenant === 'plain')
+  if (!decisions) throw new Error('nothing to profile')
+  await load(decisions.target, how)
+  await profileOf(inspector, 'countersign', sourceMap, async () => {
+    await load(decisions.target, { ...how, runUp: 0 })
+  })
+}
+
+function targets(scene: Scene, server: Server): Measured[] {
+  const decisions = (tenant: TenantName, name: string): Measured => ({
+    target: decisionsOf(tenant, name, scene, port(server, 'countersign')),
+    rounds: [],
+    cpu: [],
+    tenant,
+  })
+  const floor = (path: string, name: string): Measured => ({
+    target: floorOf(path, name, scene, port(server, 'floors')),
+    rounds: [],
+    cpu: [],
+  })
+  return [
+    floor('bare', 'bare Hono route'),
+    floor('empty', 'empty object call'),
+    floor('row', 'one-row object call'),
+    decisions('plain', 'decision'),
+    decisions('counted', 'decision, counted'),
+  ]
+}
+
+/** The same bytes as the decisions' requests, to another path. */
+function floorOf(path: string, name: string, { agents }: Scene, onPort: number): Target {
+  return {
+    name,
+    port: onPort,
+    requests: agents.map(agent =>
+      agent.asks.map(ask =>
+        post(
+          `/${path}/${agent.name}`,
+          { subject: { type: 'Agent', id: agent.name }, ...ask },
+          { authorization: `Bearer ${agent.token}` },
+        ),
+      ),
+    ),
+    isRight: body => body.includes('"done":true'),
+  }
+}
+
+async function measure({ target, rounds, cpu, tenant }: Measured, server: Server, how: How): Promise<void> {
+  const before = server.cpu()
+  const round = await load(target, how)
+  cpu.push((server.cpu() - before) / round.all)
+  rounds.push(round)
+  if (tenant) await verifyAnswers(tenant, round.sample, target.port)
+}
+
+function print(measured: readonly Measured[]): void {
+  const perSecond = measured.map(({ rounds }) => rounds.map(({ requests, seconds }) => requests / seconds))
+  const ratio = (of: number, to: number) =>
+    median(perSecond[of]?.map((rate, round) => rate / (perSecond[to]?.[round] ?? 0)) ?? [])
+  const floors = [0, 1, 2]
+  const rows = measured.map(({ target, rounds, cpu }, index) => {
+    const rates = perSecond[index] ?? []
+    const latencies = rounds.flatMap(round => round.latencies).sort((a, b) => a - b)
+    return [
+      target.name,
+      median(rates).toFixed(0),
+      `${Math.min(...rates).toFixed(0)}-${Math.max(...rates).toFixed(0)}`,
+      quantile(latencies, 0.5).toFixed(2),
+      quantile(latencies, 0.99).toFixed(2),
+      (median(cpu) * 1_000).toFixed(0),
+      ...floors.map(floor => ratio(index, floor).toFixed(2)),
+    ]
+  })
+  printTable(['', 'req/s', 'rounds', 'p50 ms', 'p99 ms', 'µs CPU', '/ bare', '/ empty', '/ one row'], rows)
+  const reached = ratio(3, 2)
+  console.log(
+    `\ndecisions / one-row floor = ${reached.toFixed(2)} (aim: ${AIM} or more, ${reached >= AIM ? 'met' : 'not met'})`,
+  )
+}
+
+function port({ ports }: Server, name: string): number {
+  const found = ports.get(name)
+  if (found === undefined) throw new Error(`no socket ${name}`)
+  return found
+}
+
+/** So that none always comes after the same. */
+function rotated<T>(items: readonly T[], by: number): T[] {
+  const at = by % items.length
+  return [...items.slice(at), ...items.slice(0, at)]
+}
+
+function bounded(name: string, text: string, least: number, most: number): number {
+  const value = Number(text)
+  if (!(value >= least && value <= most)) throw new Error(`--${name} is ${least} to ${most}`)
+  return value
+}
+
+function kilobytes(bytes: number): string {
+  return `${(bytes / 1_000).toFixed(0)} KB`
+}

@@ -1,0 +1,175 @@
+import { createLocalJWKSet, exportJWK, generateKeyPair, jwtVerify, SignJWT } from 'jose'
+import * as v from 'valibot'
+import type { PolicyJson } from '../../src/cedar/json.ts'
+import { compile } from '../../src/cli/compile.ts'
+import { Answer } from '../../src/decision/answer.ts'
+import { nameOf } from '../../src/durable/names.ts'
+import { type Bundle, type Pointer, writeBundle } from '../../src/policy/bundle.ts'
+import { Tenant } from '../../src/policy/tenant.ts'
+import { ROOT } from './build.ts'
+import { post, type Target } from './load.ts'
+
+/** Who asks for what under which rules: the example tenant in policies/, with sixteen support agents that ask it. */
+export type Scene = {
+  agents: readonly Agent[]
+  /** What KV holds: pointers and bundles. */
+  keys: Record<string, string>
+  vars: Record<string, string>
+  /** The public half of the key that signs the agents' tokens. */
+  issuerJwks: { keys: object[] }
+  policies: number
+}
+
+export type Agent = {
+  name: string
+  token: string
+  /** The user that it acts for. */
+  user?: string
+  asks: readonly Ask[]
+}
+
+export type Ask = {
+  action: { name: string; properties?: Record<string, unknown> }
+  resource: { type: string; id: string }
+}
+
+/**
+ * `plain` has the example's rules without those that count; in `counted` they count, up to a number that is never
+ * reached, so each allow also draws from a meter. The example as it is would soon deny.
+ */
+export const TENANTS = ['plain', 'counted'] as const
+export type TenantName = (typeof TENANTS)[number]
+
+const ORIGIN = 'https://countersign.example'
+const ISSUER = 'https://login.bench.example'
+const AGENTS = 16
+
+export const createScene = async (): Promise<Scene> => {
+  const { publicKey, privateKey } = await generateKeyPair('EdDSA', { extractable: true })
+  const signing = await generateKeyPair('ES256', { extractable: true })
+  const issuerJwks = { keys: [{ ...(await exportJWK(publicKey)), kid: 'bench', alg: 'EdDSA', use: 'sig' }] }
+  const names = Array.from({ length: AGENTS }, (_, index) => `bench-${String(index + 1).padStart(2, '0')}`)
+  // Every other agent acts for a user, whose permission is judged as well.
+  const agents = names.map((name, index) => ({ name, asks: ASKS, ...(index % 2 === 1 && { user: 'ada' }) }))
+  const token = ({ name, user }: (typeof agents)[number]) =>
+    new SignJWT({ roles: ['agent'], ...(user !== undefined && { act: { sub: name } }) })
+      .setProtectedHeader({ alg: 'EdDSA', kid: 'bench', typ: 'at+jwt' })
+      .setIssuer(ISSUER)
+      .setAudience(TENANTS.map(tenant => `${ORIGIN}/${tenant}`))
+      .setSubject(user ?? name)
+      .setIssuedAt()
+      .setExpirationTime('1h')
+      .sign(privateKey)
+
+  const { bundle, diagnostics } = await compile(`${ROOT}/policies`)
+  if (!bundle) throw new Error(`policies/ doesn't compile: ${diagnostics.map(({ message }) => message).join('; ')}`)
+  const keys: Record<string, string> = {}
+  for (const tenant of TENANTS) {
+    const { body, hash } = writeBundle(withAgents(RULES[tenant](bundle), tenant, names, issuerJwks))
+    const pointer: Pointer = { v: 1, seq: 1, hash, pushed_at: new Date().toISOString() }
+    keys[nameOf('pointer', tenant)] = JSON.stringify(pointer)
+    keys[nameOf('bundle', tenant, hash)] = body
+  }
+  return {
+    agents: await Promise.all(agents.map(async agent => ({ ...agent, token: await token(agent) }))),
+    keys,
+    vars: { ORIGIN, LOCAL: 'false', SIGNING_KEYS: JSON.stringify({ keys: [await exportJWK(signing.privateKey)] }) },
+    issuerJwks,
+    policies: Object.keys(RULES.plain(bundle).policies.staticPolicies ?? {}).length,
+  }
+}
+
+/** The decisions of one tenant, as a target of load. */
+export const decisionsOf = (tenant: TenantName, name: string, { agents }: Scene, port: number): Target => ({
+  name,
+  port,
+  requests: agents.map(({ name: id, user, token, asks }) =>
+    asks.map(ask => {
+      const subject = user === undefined ? { type: 'Agent', id } : { type: 'User', id: user }
+      return post(`/${tenant}/access/v1/evaluation`, { subject, ...ask }, { authorization: `Bearer ${token}` })
+    }),
+  ),
+  isRight: body => body.includes('"decision":true') && body.includes('"recorded":true') && body.includes('"permit":"'),
+})
+
+/** Reads answers closely: each is what the API promises, and its permit verifies and states that very decision. */
+export const verifyAnswers = async (tenant: TenantName, bodies: readonly Buffer[], port: number): Promise<void> => {
+  const response = await fetch(`http://127.0.0.1:${port}/.well-known/jwks.json`)
+  const jwks = createLocalJWKSet(
+    v.parse(v.object({ keys: v.array(v.looseObject({ kty: v.string() })) }), await response.json()),
+  )
+  for (const body of bodies) {
+    const { decision, context } = v.parse(Answer, JSON.parse(body.toString()))
+    const { permit = '', evaluation_id, outcome, recorded } = context
+    const issuer = `${ORIGIN}/${tenant}`
+    const { payload } = await jwtVerify(permit, jwks, {
+      issuer,
+      typ: 'permit+jwt',
+      currentDate: new Date(context.evaluated_at),
+    })
+    if (!decision || !recorded || outcome !== 'allow' || payload.jti !== evaluation_id) {
+      throw new Error(`not an allow with its permit: ${body}`)
+    }
+  }
+}
+
+/** What the example's rules allow a support agent, for itself and for Ada of the support team. */
+const ASKS: readonly Ask[] = [
+  { action: { name: 'viewOrder' }, resource: { type: 'Order', id: 'o-1001' } },
+  {
+    action: { name: 'viewCustomer', properties: { fields: ['name', 'email'] } },
+    resource: { type: 'Customer', id: 'c-17' },
+  },
+  {
+    action: {
+      name: 'sendEmail',
+      properties: { to: 'jo@customer.example', subject: 'Your order', body: 'It is on its way.' },
+    },
+    resource: { type: 'Mailbox', id: 'support' },
+  },
+  {
+    action: { name: 'updateOrder', properties: { note: 'Asked to ring at the neighbour.' } },
+    resource: { type: 'Order', id: 'o-1002' },
+  },
+]
+
+const RULES: Record<TenantName, (bundle: Bundle) => Bundle> = {
+  plain: bundle => withStatic(bundle, ({ annotations }) => annotations?.limit === undefined),
+  counted: bundle =>
+    withStatic(bundle, policy => {
+      const limit = policy.annotations?.limit
+      if (typeof limit !== 'string') return policy
+      return { ...policy, annotations: { ...policy.annotations, limit: limit.replace(/^\d+/, '9999999') } }
+    }),
+}
+
+/** The bundle with its policies replaced, or without those for which there is nothing. */
+const withStatic = (bundle: Bundle, change: (policy: PolicyJson) => PolicyJson | boolean): Bundle => {
+  const entries = Object.entries(bundle.policies.staticPolicies ?? {}).flatMap(
+    ([id, policy]): [string, PolicyJson][] => {
+      const changed = change(policy)
+      if (changed === false) return []
+      return [[id, changed === true ? policy : changed]]
+    },
+  )
+  return { ...bundle, policies: { ...bundle.policies, staticPolicies: Object.fromEntries(entries) } }
+}
+
+const withAgents = (bundle: Bundle, tenant: string, names: readonly string[], jwks: object): Bundle => {
+  const model = bundle.entities.find(({ uid }) => JSON.stringify(uid) === '{"type":"Agent","id":"support-bot"}')
+  if (!model) throw new Error('policies/ has no support-bot to make the agents after')
+  const issuer = {
+    id: 'bench',
+    iss: ISSUER,
+    algorithms: ['EdDSA'],
+    jwks,
+    roles: { allowed: ['agent'] },
+    agent: { type: 'Agent' },
+    user: { type: 'User' },
+  }
+  return {
+    ...bundle,
+    settings: v.parse(Tenant, { ...bundle.settings, tenant, issuers: [issuer] }),
+    entities: [...bundle.entities, ...names.map(id => ({ ...model, uid: { type: 'Agent', id } }))],
+  }
+}
