@@ -1,7 +1,7 @@
 import { activationsOf } from './activations.ts'
 import { command } from './command.ts'
 import { CommandError, exit } from './exit.ts'
-import { activeOf } from './publish.ts'
+import { pointerOf } from './publish.ts'
 import { paint } from './render.ts'
 import { targetOptions, tenantNamed, tenantOption, wranglerFor } from './target.ts'
 
@@ -20,9 +20,9 @@ export const history = command({
     if (!/^[1-9]\d{0,3}$/.test(limit)) throw new CommandError(`--limit ${limit} is not a number from 1 to 9999`)
     const wrangler = wranglerFor(target)
     const tenant = tenantNamed(named)
-    const [rows, { pointer }] = await Promise.all([
+    const [rows, pointer] = await Promise.all([
       activationsOf(wrangler, tenant, Number(limit)),
-      activeOf(wrangler, tenant),
+      pointerOf(wrangler, tenant),
     ])
     if (json) console.log(JSON.stringify({ tenant, active: pointer ?? null, activations: rows }, null, 2))
     else if (rows.length === 0) console.log(`nothing was pushed for ${tenant} yet`)

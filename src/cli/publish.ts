@@ -10,12 +10,14 @@ import type { Wrangler } from './wrangler.ts'
 export type Active = { latest?: ActivationRow; pointer?: Pointer }
 
 export const activeOf = async (wrangler: Wrangler, tenant: string): Promise<Active> => {
-  const [[latest], text] = await Promise.all([
-    activationsOf(wrangler, tenant, 1),
-    wrangler.kvGet(nameOf('pointer', tenant)),
-  ])
+  const [[latest], pointer] = await Promise.all([activationsOf(wrangler, tenant, 1), pointerOf(wrangler, tenant)])
+  return { ...(latest && { latest }), ...(pointer && { pointer }) }
+}
+
+export const pointerOf = async (wrangler: Wrangler, tenant: string): Promise<Pointer | undefined> => {
+  const text = await wrangler.kvGet(nameOf('pointer', tenant))
   const pointer = v.safeParse(v.pipe(v.string(), v.parseJson(), Pointer), text)
-  return { ...(latest && { latest }), ...(pointer.success && { pointer: pointer.output }) }
+  return pointer.success ? pointer.output : undefined
 }
 
 /** Whether Workers are told to use this bundle, and the history says so too. */

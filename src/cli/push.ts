@@ -36,8 +36,11 @@ export const push = command({
       say('adds the development issuer of this machine, which only a local Worker accepts')
     const { body, hash } = writeBundle(bundle)
     const { tenant } = bundle.settings
-    const finish = (seq: number, changed: boolean, since?: ReturnType<typeof changes>): number => {
-      if (json) console.log(JSON.stringify({ ok: true, tenant, seq, hash, changed, ...since }, null, 2))
+    const finish = (seq: number, since?: ReturnType<typeof changes>): number => {
+      if (json)
+        console.log(
+          JSON.stringify({ ok: true, tenant, seq, hash, pushed: since !== undefined, changes: since }, null, 2),
+        )
       return exit.ok
     }
 
@@ -46,13 +49,13 @@ export const push = command({
       say(
         `${paint('green', 'unchanged')}: activation ${active.latest.seq} of ${tenant} is this bundle already, ${hash}`,
       )
-      return finish(active.latest.seq, false)
+      return finish(active.latest.seq)
     }
     const before = active.pointer && (await storedBundle(wrangler, tenant, active.pointer.hash))
     const { seq } = await publish(wrangler, active, { tenant, hash, body, by: writerNamed(by), note })
     say(`${paint('green', 'pushed')}: activation ${seq} of ${tenant}, ${describe(bundle)}`)
     say(`bundle ${hash}, ${wrangler.where}`)
     say(describeChanges(before, bundle))
-    return finish(seq, true, changes(before, bundle))
+    return finish(seq, changes(before, bundle))
   },
 })

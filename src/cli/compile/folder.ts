@@ -39,9 +39,11 @@ export const readFolder = (dir: string): Folder => {
     else if (!path.endsWith('.md')) folder.diagnostics.push(warning(`${join(dir, path)} is not read`))
   }
   const [schema, second] = schemas
-  if (schema !== undefined) folder.schema = read(schema)
-  else folder.diagnostics.push(error(`${dir} has no schema`, { hint: 'write one into schema.cedarschema' }))
-  if (second !== undefined) folder.diagnostics.push(error(`${dir} has two schemas: ${schema} and ${second}`))
+  if (schema === undefined) {
+    folder.diagnostics.push(error(`${dir} has no schema`, { hint: 'write one into schema.cedarschema' }))
+  } else if (second !== undefined) {
+    folder.diagnostics.push(error(`${dir} has two schemas: ${schema} and ${second}`))
+  } else folder.schema = read(schema)
   if (folder.tenant === undefined) folder.diagnostics.push(error(`${dir} has no tenant.json`))
   if (folder.policies.length === 0) {
     folder.diagnostics.push(error(`${dir} has no policies`, { hint: 'write them into files named *.cedar' }))

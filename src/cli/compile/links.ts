@@ -31,17 +31,19 @@ export const readLinks = (file: SourceText | undefined, policies: ReadonlyMap<st
   const ids = new Set([...policies.values()].map(({ id }) => id))
   for (const [index, { templateId, newId, values }] of (parsed?.value ?? []).entries()) {
     const place = parsed?.placeOf(`/${index}`)
+    const before = diagnostics.length
     const complain = (message: string) => diagnostics.push(error(message, { policy: newId, place }))
     const template = policies.get(templateId)
     if (template?.template !== true) complain(`there is no template ${templateId}`)
     if (ids.has(newId)) complain(`two policies have the id ${newId}`)
     ids.add(newId)
-    if (template === undefined) continue
+    if (template?.template !== true) continue
     const wanted = slotsOf(template)
     for (const slot of slotNames) {
       if (wanted.includes(slot) && values[slot] === undefined) complain(`the link gives no ${slot}`)
       if (!wanted.includes(slot) && values[slot] !== undefined) complain(`the template ${templateId} has no ${slot}`)
     }
+    if (diagnostics.length > before) continue
     const given = slotNames.flatMap(slot => {
       const uid = values[slot]
       return uid === undefined ? [] : [{ slot, uid }]
