@@ -15,9 +15,9 @@ export type RuleMeta = Meanings & {
 
 export type Limit = Rate & { per: Per }
 
-export const limitScopes = ['agent', 'resource', 'action'] as const
+const limitScopes = ['agent', 'resource', 'action'] as const
 /** What each bucket is for: by default one for the agent, else one for each resource or action it touches. */
-export type Per = (typeof limitScopes)[number]
+type Per = (typeof limitScopes)[number]
 
 /** Where the fault is: the annotation's name, or undefined where one is missing. */
 export type AnnotationProblem = { annotation?: string; message: string; hint?: string }

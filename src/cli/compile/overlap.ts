@@ -1,5 +1,6 @@
 import type { EntityStore } from '../../cedar/entities.ts'
 import type { Constraint, Policy, PolicySet } from '../../cedar/policies.ts'
+import type { EntityRef } from '../../cedar/value.ts'
 import type { RuleMeta } from '../../policy/annotations.ts'
 
 /**
@@ -15,30 +16,43 @@ export const unmeteredOverlaps = (
   const permits = [...policies.values()].filter(({ effect }) => effect === 'permit')
   const isMetered = ({ id }: Policy) => (rules.get(id)?.limits.length ?? 0) > 0
   const unmetered = permits.filter(policy => !isMetered(policy))
+  const meet = meeting(entities)
   return permits
     .filter(isMetered)
     .flatMap(metered =>
       unmetered
-        .filter(other =>
-          (['principal', 'action', 'resource'] as const).every(part =>
-            meet(metered.scope[part], other.scope[part], entities),
-          ),
-        )
+        .filter(other => parts.every(part => meet(metered.scope[part], other.scope[part])))
         .map(other => ({ metered: metered.id, unmetered: other.id })),
     )
 }
 
-const meet = (a: Constraint, b: Constraint, entities: EntityStore): boolean => {
-  if (a.op === 'any' || b.op === 'any') return true
-  if (a.op === '==') return covers(b, a.entity, entities)
-  if (b.op === '==') return covers(a, b.entity, entities)
-  if (a.op === 'is' && b.op === 'is') return a.type === b.type
-  // At least one is a group: they meet where something stands in both, or is of the type and in the group.
-  for (const { uid } of entities.values()) if (covers(a, uid, entities) && covers(b, uid, entities)) return true
-  return false
+const parts = ['action', 'principal', 'resource'] as const
+
+/** Whether two constraints have something in common. */
+const meeting = (entities: EntityStore) => {
+  const known = new Map<Constraint, ReadonlySet<string>>()
+  return meet
+
+  function meet(a: Constraint, b: Constraint): boolean {
+    if (a.op === 'any' || b.op === 'any') return true
+    if (a.op === '==') return covers(b, a.entity, entities)
+    if (b.op === '==') return covers(a, b.entity, entities)
+    if (a.op === 'is' && b.op === 'is') return a.type === b.type
+    // At least one is a group: they meet where something stands in both, or is of the type and in the group.
+    return !members(a).isDisjointFrom(members(b))
+  }
+
+  function members(constraint: Constraint): ReadonlySet<string> {
+    const before = known.get(constraint)
+    if (before !== undefined) return before
+    const found = [...entities.values()].filter(({ uid }) => covers(constraint, uid, entities))
+    const keys = new Set(found.map(({ uid }) => uid.key))
+    known.set(constraint, keys)
+    return keys
+  }
 }
 
-const covers = (constraint: Constraint, entity: { type: string; key: string }, entities: EntityStore): boolean => {
+const covers = (constraint: Constraint, entity: EntityRef, entities: EntityStore): boolean => {
   switch (constraint.op) {
     case 'any':
       return true
@@ -46,12 +60,10 @@ const covers = (constraint: Constraint, entity: { type: string; key: string }, e
       return constraint.type === entity.type
     case '==':
       return constraint.entity.key === entity.key
-    case 'in':
-      return (
-        (constraint.type === undefined || constraint.type === entity.type) &&
-        constraint.entities.some(
-          ({ key }) => key === entity.key || entities.get(entity.key)?.ancestors.has(key) === true,
-        )
-      )
+    case 'in': {
+      if (constraint.type !== undefined && constraint.type !== entity.type) return false
+      const ancestors = entities.get(entity.key)?.ancestors
+      return constraint.entities.some(({ key }) => key === entity.key || ancestors?.has(key) === true)
+    }
   }
 }
