@@ -39,7 +39,8 @@ const meeting = (entities: EntityStore) => {
     if (b.op === '==') return covers(a, b.entity, entities)
     if (a.op === 'is' && b.op === 'is') return a.type === b.type
     // At least one is a group: they meet where something stands in both, or is of the type and in the group.
-    return !members(a).isDisjointFrom(members(b))
+    const others = members(b)
+    return [...members(a)].some(key => others.has(key))
   }
 
   function members(constraint: Constraint): ReadonlySet<string> {
