@@ -21,7 +21,8 @@ type Waiting = { call: CollectCall; answer: (reply: CollectReply) => void }
  */
 export class CollectorObject extends DurableObject<CollectorEnv> {
   #queue: Waiting[] = []
-  #writing = false
+  /** What is being written. */
+  #group: Waiting[] = []
 
   constructor(ctx: DurableObjectState, env: CollectorEnv) {
     super(ctx, env)
@@ -31,7 +32,7 @@ export class CollectorObject extends DurableObject<CollectorEnv> {
   collect(call: CollectCall): Promise<CollectReply> {
     return new Promise(answer => {
       this.#queue.push({ call, answer })
-      if (!this.#writing) void this.#write()
+      if (this.#group.length === 0) void this.#write()
     })
   }
 
@@ -39,16 +40,18 @@ export class CollectorObject extends DurableObject<CollectorEnv> {
   backlog(): Backlog {
     return backlog(
       this.ctx.storage,
-      this.#queue.map(({ call }) => call),
+      [...this.#group, ...this.#queue].map(({ call }) => call),
     )
   }
 
   async #write(): Promise<void> {
-    this.#writing = true
     try {
-      for (let group = take(this.#queue); group.length > 0; group = take(this.#queue)) await this.#writeGroup(group)
+      do {
+        this.#group = take(this.#queue)
+        await this.#writeGroup(this.#group)
+      } while (this.#queue.length > 0)
     } finally {
-      this.#writing = false
+      this.#group = []
     }
   }
 

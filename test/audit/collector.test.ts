@@ -1,4 +1,4 @@
-import { runInDurableObject } from 'cloudflare:test'
+import { evictDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import type { CollectCall } from '../../src/agent/call.ts'
@@ -112,8 +112,9 @@ it('says which chains wait, since when and why, also after a restart, until they
     ],
     forks: [],
   })
-  await runInDurableObject(collector, (_, state) => state.storage.sync())
+  await evictDurableObject(collector)
   mend()
+  expect((await collector.backlog()).chains).toHaveLength(2)
   await collector.collect(old)
   expect((await collector.backlog()).chains.map(({ chain }) => chain)).toEqual([young.chain])
   await collector.collect(young)
