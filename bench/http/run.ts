@@ -3,6 +3,7 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildHelper, buildWorker } from './build.ts'
+import { type Cerbos, startCerbos } from './cerbos.ts'
 import { arrived, migrate } from './database.ts'
 import { load, post, type Round, type Target } from './load.ts'
 import { profileOf } from './profile.ts'
@@ -18,6 +19,7 @@ import { type Server, startWorkerd } from './workerd.ts'
 const HELP = `--rounds N       how often each target is measured, in turn (5)
 --seconds N      how long at a time (4)
 --connections N  kept busy at once (32)
+--peers          also the Cerbos server, under the same rules
 --profile        instead: where a decision's processor time goes
 The objects' files lie in TMPDIR, so that its disk is a part of what is measured.`
 
@@ -26,6 +28,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '4' },
     connections: { type: 'string', default: '32' },
+    peers: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -37,10 +40,18 @@ const RUN_UP = 1.5
 /** Decisions are to reach this part of what a Durable Object call that writes one row reaches. */
 const AIM = 0.7
 
+const INCLUDED = `What an answer includes
+decision       token checked, policies, limits and standing of the agent, a receipt chained and on disk before the
+               answer, a signed permit; copies of the receipts go to D1 meanwhile, in the same process
+Cerbos server  token checked, policies; the decision goes to a log file, unchained, after the answer maybe; attributes
+               of agent, user and resource come with each request; on all cores, where workerd takes one`
+
 type Measured = {
   target: Target
   rounds: Round[]
-  /** Milliseconds of workerd's processor time for each request, by round. */
+  /** Milliseconds of processor time that its server has used. */
+  used: () => number
+  /** The same, for each request, by round. */
   cpu: number[]
   /** Whose permits its answers hold. */
   tenant?: TenantName
@@ -57,15 +68,20 @@ async function main(): Promise<void> {
   process.once('exit', () => rmSync(dir, { recursive: true, force: true }))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
   let server: Server | undefined
+  let cerbos: Cerbos | undefined
   try {
     const scene = await createScene()
     const built = await buildWorker(join(dir, 'dist'), { minify: !values.profile })
     const [floors, kv, d1] = await Promise.all((['floors', 'kv', 'd1'] as const).map(name => buildHelper(name, dir)))
     const scripts = { countersign: built.script, floors: floors ?? '', kv: kv ?? '', d1: d1 ?? '' }
     server = await startWorkerd({ dir, scripts, vars: scene.vars, keys: scene.keys }, { inspect: values.profile })
-    await migrate(port(server, 'd1'))
+    await migrate(server.ports.d1)
 
     const measured = targets(scene, server)
+    if (values.peers) {
+      cerbos = await startCerbos(dir, scene)
+      measured.push({ target: cerbos.target, used: cerbos.cpu, rounds: [], cpu: [] })
+    }
     console.log(
       `Worker ${kilobytes(built.bytes)}, gzipped ${kilobytes(built.gzipped)}. ${scene.policies} policies, ${scene.agents.length} agents, ` +
         `${connections} connections, ${rounds} rounds of ${seconds} s, ${cpus().length} cores that the load shares.`,
@@ -74,6 +90,7 @@ async function main(): Promise<void> {
     if (server.inspector === undefined) await compare(measured, server, rounds, how)
     else await profile(measured, server.inspector, built.sourceMap, how)
   } finally {
+    await cerbos?.stop()
     await server?.stop()
   }
 }
@@ -84,13 +101,14 @@ async function compare(measured: readonly Measured[], server: Server, rounds: nu
   const decided = () => sum(measured.flatMap(({ rounds, tenant }) => (tenant ? rounds.map(({ all }) => all) : [])))
   for (let round = 0; round < rounds; round++) {
     for (const each of rotated(measured, round)) {
-      await measure(each, server, how)
+      await measure(each, how)
       // What one target leaves to be done later must not be done on another's time.
-      await arrived(port(server, 'd1'), decided())
+      await arrived(server.ports.d1, decided())
     }
   }
   print(measured)
-  const receipts = await arrived(port(server, 'd1'), decided())
+  if (values.peers) console.log(`\n${INCLUDED}\n`)
+  const receipts = await arrived(server.ports.d1, decided())
   console.log(`${receipts.toLocaleString('en')} receipts in D1 of ${decided().toLocaleString('en')} decisions.`)
   if (receipts !== decided()) process.exitCode = 1
 }
@@ -106,13 +124,15 @@ async function profile(measured: readonly Measured[], inspector: number, sourceM
 
 function targets(scene: Scene, server: Server): Measured[] {
   const decisions = (tenant: TenantName, name: string): Measured => ({
-    target: decisionsOf(tenant, name, scene, port(server, 'countersign')),
+    target: decisionsOf(tenant, name, scene, server.ports.countersign),
+    used: server.cpu,
     rounds: [],
     cpu: [],
     tenant,
   })
   const floor = (path: string, name: string): Measured => ({
-    target: floorOf(path, name, scene, port(server, 'floors')),
+    target: floorOf(path, name, scene, server.ports.floors),
+    used: server.cpu,
     rounds: [],
     cpu: [],
   })
@@ -143,10 +163,10 @@ function floorOf(path: string, name: string, { agents }: Scene, onPort: number):
   }
 }
 
-async function measure({ target, rounds, cpu, tenant }: Measured, server: Server, how: How): Promise<void> {
-  const before = server.cpu()
+async function measure({ target, rounds, used, cpu, tenant }: Measured, how: How): Promise<void> {
+  const before = used()
   const round = await load(target, how)
-  cpu.push((server.cpu() - before) / round.all)
+  cpu.push((used() - before) / round.all)
   rounds.push(round)
   if (tenant) await verifyAnswers(tenant, round.sample, target.port)
 }
@@ -174,12 +194,6 @@ function print(measured: readonly Measured[]): void {
   console.log(
     `\ndecisions / one-row floor = ${reached.toFixed(2)} (aim: ${AIM} or more, ${reached >= AIM ? 'met' : 'not met'})`,
   )
-}
-
-function port({ ports }: Server, name: string): number {
-  const found = ports.get(name)
-  if (found === undefined) throw new Error(`no socket ${name}`)
-  return found
 }
 
 /** So that none always comes after the same. */

@@ -1,6 +1,6 @@
 import { createLocalJWKSet, exportJWK, generateKeyPair, jwtVerify, SignJWT } from 'jose'
 import * as v from 'valibot'
-import type { PolicyJson } from '../../src/cedar/json.ts'
+import type { EntityJson, PolicyJson } from '../../src/cedar/json.ts'
 import { compile } from '../../src/cli/compile.ts'
 import { Answer } from '../../src/decision/answer.ts'
 import { nameOf } from '../../src/durable/names.ts'
@@ -17,6 +17,8 @@ export type Scene = {
   vars: Record<string, string>
   /** The public half of the key that signs the agents' tokens. */
   issuerJwks: { keys: object[] }
+  /** Those of the bundles. */
+  entities: readonly EntityJson[]
   policies: number
 }
 
@@ -63,9 +65,14 @@ export const createScene = async (): Promise<Scene> => {
 
   const { bundle, diagnostics } = await compile(`${ROOT}/policies`)
   if (!bundle) throw new Error(`policies/ doesn't compile: ${diagnostics.map(({ message }) => message).join('; ')}`)
+  const entities = withAgents(bundle.entities, names)
   const keys: Record<string, string> = {}
   for (const tenant of TENANTS) {
-    const { body, hash } = writeBundle(withAgents(RULES[tenant](bundle), tenant, names, issuerJwks))
+    const { body, hash } = writeBundle({
+      ...RULES[tenant](bundle),
+      settings: settingsOf(bundle, tenant, issuerJwks),
+      entities,
+    })
     const pointer: Pointer = { v: 1, seq: 1, hash, pushed_at: new Date().toISOString() }
     keys[nameOf('pointer', tenant)] = JSON.stringify(pointer)
     keys[nameOf('bundle', tenant, hash)] = body
@@ -75,6 +82,7 @@ export const createScene = async (): Promise<Scene> => {
     keys,
     vars: { ORIGIN, LOCAL: 'false', SIGNING_KEYS: JSON.stringify({ keys: [await exportJWK(signing.privateKey)] }) },
     issuerJwks,
+    entities,
     policies: Object.keys(RULES.plain(bundle).policies.staticPolicies ?? {}).length,
   }
 }
@@ -155,9 +163,14 @@ const withStatic = (bundle: Bundle, change: (policy: PolicyJson) => PolicyJson |
   return { ...bundle, policies: { ...bundle.policies, staticPolicies: Object.fromEntries(entries) } }
 }
 
-const withAgents = (bundle: Bundle, tenant: string, names: readonly string[], jwks: object): Bundle => {
-  const model = bundle.entities.find(({ uid }) => JSON.stringify(uid) === '{"type":"Agent","id":"support-bot"}')
+/** The example's entities, and the agents as copies of its support bot. */
+const withAgents = (entities: readonly EntityJson[], names: readonly string[]): EntityJson[] => {
+  const model = entities.find(({ uid }) => 'type' in uid && uid.type === 'Agent' && uid.id === 'support-bot')
   if (!model) throw new Error('policies/ has no support-bot to make the agents after')
+  return [...entities, ...names.map(id => ({ ...model, uid: { type: 'Agent', id } }))]
+}
+
+const settingsOf = ({ settings }: Bundle, tenant: string, jwks: object): Tenant => {
   const issuer = {
     id: 'bench',
     iss: ISSUER,
@@ -167,9 +180,5 @@ const withAgents = (bundle: Bundle, tenant: string, names: readonly string[], jw
     agent: { type: 'Agent' },
     user: { type: 'User' },
   }
-  return {
-    ...bundle,
-    settings: v.parse(Tenant, { ...bundle.settings, tenant, issuers: [issuer] }),
-    entities: [...bundle.entities, ...names.map(id => ({ ...model, uid: { type: 'Agent', id } }))],
-  }
+  return v.parse(Tenant, { ...settings, tenant, issuers: [issuer] })
 }
