@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import * as v from 'valibot'
 import { CommandError, exit } from './exit.ts'
 import { root } from './root.ts'
 
@@ -28,8 +29,8 @@ export const createWrangler = ({ where, persistTo, config }: WranglerOptions): W
     async d1(sql) {
       const { out } = await run(['d1', 'execute', 'DB', '--json', '--yes', '--command', sql, ...shared])
       // Remotely, progress may stand before the JSON.
-      const [result] = JSON.parse(out.slice(out.indexOf('[')))
-      return result.results
+      const [result] = v.parse(Results, JSON.parse(out.slice(out.indexOf('['))))
+      return result?.results ?? []
     },
     async kvGet(key) {
       const { out, missing } = await run(['kv', 'key', 'get', key, '--binding', 'BUNDLES', ...shared], [NOT_FOUND])
@@ -48,6 +49,8 @@ export const createWrangler = ({ where, persistTo, config }: WranglerOptions): W
     },
   }
 }
+
+const Results = v.array(v.object({ results: v.array(v.record(v.string(), v.unknown())) }))
 
 /** A string as SQL writes it. */
 export const sqlText = (text: string): string => {
@@ -92,7 +95,9 @@ const run = (args: string[], allowed: RegExp[] = []): Promise<{ out: string; mis
   })
 
 const failure = (args: string[], out: string, err: string): CommandError => {
-  const said = /"text": "((?:[^"\\]|\\.)*)"/.exec(out)?.[1] ?? err.trim() ?? out.trim()
+  // With --json wrangler puts its error there, too.
+  const inJson = /"text": ("(?:[^"\\]|\\.)*")/.exec(out)?.[1]
+  const said = inJson === undefined ? err.trim() || out.trim() : String(JSON.parse(inJson))
   const hint = /no such table: activations/.test(said)
     ? 'the database has no tables yet: run `wrangler d1 migrations apply DB` with the same --local or --remote'
     : undefined
