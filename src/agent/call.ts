@@ -68,7 +68,7 @@ export type Refused =
   /** The chain was contradicted by the record: it decides nothing more. */
   | { kind: 'chain_fork' }
 
-/** One reply for each item that was reached, in order. A `stale_bundle` or `chain_fork` ends the list. */
+/** One reply for each item that was reached, in order. Any refusal but `too_many_attempts` ends the list. */
 export type DecideReply = (Decided | Refused)[]
 
 /** Stops or restarts an agent. Repeating one changes nothing. */

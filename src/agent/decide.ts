@@ -123,6 +123,8 @@ const permits = ({ outcome }: Pick<Settlement, 'outcome'>): boolean => outcome =
 
 const stopsAt = (answer: Decided | Refused, stop: DecideCall['stop']): boolean => {
   if (answer.kind === 'stale_bundle' || answer.kind === 'chain_fork') return true
+  // a key that came with another request refuses the whole call: what follows must take nothing
+  if (answer.kind === 'idempotency_mismatch') return true
   const permitted = answer.kind === 'decided' && permits(answer)
   return (stop === 'first_deny' && !permitted) || (stop === 'first_permit' && permitted)
 }

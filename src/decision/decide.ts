@@ -1,5 +1,6 @@
 import type { DecideCall, Decided, DecideReply } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
+import { sha256 } from '../durable/hash.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { Signer } from '../identity/keys.ts'
 import { signPermit } from '../identity/permit.ts'
@@ -40,13 +41,25 @@ export type Result = Answer | Refusal
  * actions; with `stop` the list ends with the one that ended it.
  */
 export const decide = async (asks: readonly (Ask | Refusal)[], call: Call, deps: Deps): Promise<Result[]> => {
-  const items = asks.map((ask, index) => ({ index, prepared: isRefusal(ask) ? ask : prepare(ask, call, index) }))
-  const results = await settleAll(items, call, deps, true)
+  const prepared = asks.map(ask => (isRefusal(ask) ? ask : prepare(ask, call)))
+  const results = await settleAll(numbered(prepared), call, deps, true)
   return results.map(([, result]) => result)
 }
 
-type Item<T = Prepared | Refusal> = { index: number; prepared: T }
+/** `index` is the place in the call, `ordinal` the place among the call's items at one object. */
+type Item<T = Prepared | Refusal> = { index: number; ordinal: number; prepared: T }
 type Placed = [index: number, Result]
+
+const numbered = (all: (Prepared | Refusal)[]): Item[] => {
+  const counts = new Map<string, number>()
+  return all.map((prepared, index) => {
+    if (isRefusal(prepared)) return { index, ordinal: 0, prepared }
+    const { name } = prepared.object
+    const ordinal = counts.get(name) ?? 0
+    counts.set(name, ordinal + 1)
+    return { index, ordinal, prepared }
+  })
+}
 
 /** Settles items and returns their results by index, ascending. `mayMove`: whether a newer bundle may still be adopted. */
 const settleAll = async (items: Item[], call: Call, deps: Deps, mayMove: boolean): Promise<Placed[]> => {
@@ -71,19 +84,19 @@ type Run = { refused: Item<Refusal> } | { items: [Item<Prepared>, ...Item<Prepar
 const runsOf = (items: Item[], stop: Call['stop']): Run[] => {
   const runs: Run[] = []
   const open = new Map<string, Item<Prepared>[]>()
-  for (const { index, prepared } of items) {
+  for (const { prepared, ...place } of items) {
     if (isRefusal(prepared)) {
-      runs.push({ refused: { index, prepared } })
+      runs.push({ refused: { ...place, prepared } })
       if (stop !== 'never') open.clear()
       continue
     }
     const run = open.get(prepared.object.name)
     if (run) {
-      run.push({ index, prepared })
+      run.push({ ...place, prepared })
       continue
     }
     if (stop !== 'never') open.clear()
-    const first: [Item<Prepared>] = [{ index, prepared }]
+    const first: [Item<Prepared>] = [{ ...place, prepared }]
     open.set(prepared.object.name, first)
     runs.push({ items: first })
   }
@@ -91,6 +104,7 @@ const runsOf = (items: Item[], stop: Call['stop']): Run[] => {
 }
 
 const ends = (result: Result, stop: Call['stop']): boolean => {
+  if (isRefusal(result) && result.reason === 'idempotency_mismatch') return true
   const permitted = !isRefusal(result) && result.decision
   return stop === 'first_deny' ? !permitted : permitted
 }
@@ -106,7 +120,7 @@ const settleRun = async (run: Run, call: Call, deps: Deps, mayMove: boolean): Pr
     ...object,
     bundle: { seq: bundle.seq, hash: bundle.hash },
     now: edge.now,
-    items: items.map(({ prepared }) => prepared.item),
+    items: items.map(item => ({ ...item.prepared.item, ...idempotencyOf(item, call) })),
     stop,
   })
   const deny = (reason: Unrecorded, from = 0) =>
@@ -123,13 +137,25 @@ const settleRun = async (run: Run, call: Call, deps: Deps, mayMove: boolean): Pr
       if (!moved) return [...placed, ...deny('bundle_stale', at)]
       // Under another bundle the caller may be another agent, or the ask refused, so what is left is prepared anew.
       const next = { ...call, ...moved }
-      const rest = items.slice(at).map(item => ({ ...item, prepared: prepare(item.prepared.ask, next, item.index) }))
+      const rest = items.slice(at).map(item => ({ ...item, prepared: prepare(item.prepared.ask, next) }))
       return [...placed, ...(await settleAll(rest, next, deps, false))]
     }
     placed.push([index, await resultOf(settled, prepared, call, deps)])
   }
   return placed
 }
+
+/**
+ * A caller's key is its own, and each item at an object has one of its own, counted there: whatever else a second body
+ * holds, its first item at an object that knows the key is found to be another.
+ */
+const idempotencyOf = ({ index, ordinal }: Item, { caller, idempotency }: Call) =>
+  idempotency && {
+    idempotency: {
+      key: sha256(JSON.stringify([caller.name, idempotency.key, ordinal])),
+      requestHash: sha256(JSON.stringify([idempotency.bodyHash, index])),
+    },
+  }
 
 type Settled = Exclude<DecideReply[number], { kind: 'stale_bundle' | 'chain_fork' }>
 

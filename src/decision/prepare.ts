@@ -1,7 +1,7 @@
 import { uuidv7 } from 'uuidv7'
 import type { DecideItem } from '../agent/call.ts'
 import type { EntityUid } from '../cedar/json.ts'
-import { contentHash, sha256 } from '../durable/hash.ts'
+import { contentHash } from '../durable/hash.ts'
 import { nameOf, shardOf } from '../durable/names.ts'
 import { uidText } from '../identity/uid.ts'
 import type { Ask } from './ask.ts'
@@ -18,7 +18,7 @@ export type Prepared = {
   ask: Ask
   who: Who
   object: { name: string; agent: string; attempts: { capacity: number; windowMs: number } }
-  item: DecideItem
+  item: Omit<DecideItem, 'idempotency'>
   /** What a permit says of the intent. */
   intent: { actionHash: string; argumentsHash: string }
 }
@@ -33,7 +33,7 @@ const UNATTRIBUTED_ATTEMPTS = { capacity: 60, windowMs: 60_000 }
 const NO_PROGRAM = { v: 1, legs: [], absentDuties: [] } as const satisfies DecideItem['program']
 
 /** identity → request → cedar, for one action: all of the way that needs no state. */
-export const prepare = (ask: Ask, call: Call, index: number): Prepared | Refusal => {
+export const prepare = (ask: Ask, call: Call): Prepared | Refusal => {
   const actor = who(ask, call.caller, call.bundle)
   if (isRefusal(actor)) return actor
   const args = ask.action.properties ?? {}
@@ -52,7 +52,6 @@ export const prepare = (ask: Ask, call: Call, index: number): Prepared | Refusal
       evaluationId: uuidv7(),
       ...judge(ask, actor, call),
       ...recordOf(ask, actor, call.caller, { actionHash: hash, ...(call.requestId && { requestId: call.requestId }) }),
-      ...(call.idempotency && { idempotency: idempotencyOf(call.idempotency, call.caller.name, index) }),
       permitMs: PERMIT_MS,
     },
     intent: { actionHash: hash, argumentsHash: contentHash(args) },
@@ -79,9 +78,3 @@ const objectOf = ({ principals: { actor }, unknown }: Who, call: Call): Prepared
 
 /** The name of the object of whoever acts as this entity. */
 export const agentName = (tenant: string, { type, id }: EntityUid): string => nameOf('agent', tenant, type, id)
-
-/** A caller's key is its own, and each item of a batch has one of its own; the hash is that of the whole body. */
-const idempotencyOf = ({ key, bodyHash }: NonNullable<Call['idempotency']>, caller: string, index: number) => ({
-  key: sha256(JSON.stringify([caller, key, index])),
-  requestHash: bodyHash,
-})
