@@ -8,8 +8,9 @@ import { agentName } from '../../src/decision/prepare.ts'
 import { reasons } from '../../src/decision/reasons.ts'
 import { nameOf } from '../../src/durable/names.ts'
 import { type Bundle, type Pointer, writeBundle } from '../../src/policy/bundle.ts'
-import type { Issuer } from '../../src/policy/tenant.ts'
+import type { Issuer, Tenant } from '../../src/policy/tenant.ts'
 import { clock } from '../clock.ts'
+import { jcs } from '../decision/jcs.ts'
 
 /** A tenant of its own for a test: bundle, issuer and callers, so that no test meets another's state. */
 export type World = Awaited<ReturnType<typeof createWorld>>
@@ -58,14 +59,21 @@ export type Sending = {
 }
 
 export const createWorld = async (
-  options: { folder?: string; tenant?: string; change?: (bundle: Bundle) => void } = {},
+  options: {
+    /** Under test/fixtures. */
+    folder?: string
+    tenant?: string
+    settings?: Partial<Tenant>
+    change?: (bundle: Bundle) => void
+  } = {},
 ) => {
   const tenant = options.tenant ?? `t-${crypto.randomUUID().slice(0, 13)}`
   const identifier = `${env.ORIGIN}/${tenant}`
   const compiled = env.TEST_BUNDLES[options.folder ?? 'desk']
   if (!compiled?.bundle) throw new Error(`test/fixtures/${options.folder}: ${compiled?.problems.join('\n')}`)
   const base = structuredClone(compiled.bundle)
-  base.settings = { ...base.settings, tenant, issuers: [...base.settings.issuers, developmentIssuer] }
+  const issuers = [...base.settings.issuers, developmentIssuer]
+  base.settings = { ...base.settings, ...options.settings, tenant, issuers }
   options.change?.(base)
   let seq = 0
 
@@ -146,6 +154,15 @@ export const createWorld = async (
 export const sign = (claims: Record<string, unknown>, key: CryptoKey = privateKey): Promise<string> =>
   new SignJWT(claims).setProtectedHeader({ alg: 'EdDSA', typ: 'JWT', kid }).sign(key)
 
+/** Changes of the fixture `desk` that a test may push. */
+export const withoutReads = (bundle: Bundle): void => {
+  const { 'desk-reads': _, ...staticPolicies } = bundle.policies.staticPolicies ?? {}
+  bundle.policies = { ...bundle.policies, staticPolicies }
+}
+export const explaining = (bundle: Bundle): void => {
+  bundle.settings = { ...bundle.settings, explain_to_agents: true }
+}
+
 /** An action of the fixture `desk`. */
 export const asking = (name: string, more: Record<string, unknown> = {}) => ({
   subject: { type: 'Agent', id: 'clerk' },
@@ -174,7 +191,7 @@ export type Problem = v.InferOutput<typeof Problem>
 export const readAnswer = (json: unknown): Answer => {
   const answer = v.parse(Answer, json)
   // What the schema doesn't know, parsing leaves out: then the two would differ.
-  if (JSON.stringify(answer) !== JSON.stringify(json)) throw new Error(`not an answer: ${JSON.stringify(json)}`)
+  if (jcs(answer) !== jcs(json)) throw new Error(`not an answer: ${JSON.stringify(json)}`)
   const { decision, context } = answer
   if (decision !== (context.outcome === 'allow' || context.outcome === 'modify')) throw new Error('decision ≠ outcome')
   if (decision !== (context.permit !== undefined))
@@ -213,6 +230,10 @@ const mustBe = (response: Response, type: string): void => {
   const given = response.headers.get('content-type')
   if (given !== type) throw new Error(`Content-Type is ${given}, not ${type}`)
 }
+
+/** The ids of items that were all decided. */
+export const idsOf = (items: (Answer | FailedItem)[]): string[] =>
+  items.map(item => v.parse(Answer, item).context.evaluation_id)
 
 /** The decision of an item, or a failed one's reason: short, for comparing whole batches. */
 export const brief = (item: Answer | FailedItem): string => `${item.decision ? 'allow' : 'no'}: ${item.context.reason}`
