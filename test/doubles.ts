@@ -8,12 +8,14 @@ export const broken = {
   collectors: false,
   /** Agents' objects decide, and their answers are lost. */
   answers: false,
+  /** Logs can't be reached. */
+  log: false,
   /** How many writes reached D1, or would have. */
   writes: 0,
 }
 
 export const mend = (): void => {
-  Object.assign(broken, { d1: false, d1Answers: false, collectors: false, answers: false, writes: 0 })
+  Object.assign(broken, { d1: false, d1Answers: false, collectors: false, answers: false, log: false, writes: 0 })
 }
 
 export const breakableD1 = (db: D1Database): D1Database =>
@@ -35,13 +37,14 @@ export const breakableD1 = (db: D1Database): D1Database =>
 
 export const breakable = <T extends Rpc.DurableObjectBranded | undefined>(
   namespace: DurableObjectNamespace<T>,
+  what: 'collectors' | 'log' = 'collectors',
 ): DurableObjectNamespace<T> =>
   new Proxy(namespace, {
     get: (target, name) => {
       const member = Reflect.get(target, name)
       if (typeof member !== 'function') return member
       return (...args: unknown[]) => {
-        if (broken.collectors) throw new Error('the collector is out of reach')
+        if (broken[what]) throw new Error(`${what} out of reach`)
         return Reflect.apply(member, target, args)
       }
     },

@@ -1,6 +1,7 @@
 import type { DecideCall, DecideReply } from '../src/agent/call.ts'
 import { AgentObject as Agent, type AgentEnv } from '../src/agent/object.ts'
 import { CollectorObject as Collector, type CollectorEnv } from '../src/audit/collector.ts'
+import { LogObject as Log, type LogEnv } from '../src/audit/log/object.ts'
 import { createApp } from '../src/http/app.ts'
 import { createSource } from '../src/policy/source.ts'
 import { clock } from './clock.ts'
@@ -23,6 +24,12 @@ export class AgentObject extends Agent {
 
 export class CollectorObject extends Collector {
   constructor(ctx: DurableObjectState, env: CollectorEnv) {
-    super(ctx, { DB: breakableD1(env.DB) })
+    super(ctx, { DB: breakableD1(env.DB), LOG: breakable(env.LOG, 'log') })
+  }
+}
+
+export class LogObject extends Log {
+  constructor(ctx: DurableObjectState, env: LogEnv) {
+    super(ctx, { ...env, NOW: () => clock.now() })
   }
 }

@@ -118,9 +118,11 @@ export type CollectCall = {
 }
 
 export type CollectReply =
-  /** Every receipt up to `seq` is in D1, once. */
+  /** Every receipt up to `seq` is in D1 and in the log, once. */
   | { kind: 'stored'; seq: number }
-  /** D1 holds another receipt at `seq`. Nothing of this call was written. */
+  /** D1 or the log holds another receipt at `seq`. The chain is contradicted. */
   | { kind: 'fork'; seq: number }
-  /** D1 couldn't be written; the same call may be made again. */
+  /** The log has the chain only up to `seq`: what follows must be sent again. */
+  | { kind: 'behind'; seq: number }
+  /** D1 or the log couldn't be written; the same call may be made again. */
   | { kind: 'unavailable' }

@@ -74,6 +74,10 @@ const flushBatch = async (storage: DurableObjectStorage, collectors: Collectors)
   switch (reply.kind) {
     case 'unavailable':
       throw new Error('the collector could not write')
+    case 'behind':
+      if (refill(storage, reply.seq + 1, 0).from > reply.seq + 1)
+        throw new Error(`the log needs the receipts after ${reply.seq}, which are no longer here`)
+      return true
     case 'fork':
       storage.sql.exec('UPDATE self SET fork = ?', reply.seq)
       return false

@@ -2,10 +2,12 @@ import { DurableObject } from 'cloudflare:workers'
 import type { CollectCall, CollectReply } from '../agent/call.ts'
 import { withDeadline } from '../durable/deadline.ts'
 import { migrate } from '../durable/schema.ts'
+import { logReceipts } from './log/feed.ts'
+import type { LogObject } from './log/object.ts'
 import { type Backlog, backlog, noteFork, noteStored, noteWaiting, schema } from './waiting.ts'
 import { writeReceipts } from './write.ts'
 
-export type CollectorEnv = { DB: D1Database }
+export type CollectorEnv = { DB: D1Database; LOG: DurableObjectNamespace<LogObject> }
 
 /** What goes into one write, in receipts and in characters; a write of one call may be larger. */
 const MOST = 1_000
@@ -16,8 +18,9 @@ const DEADLINE_MS = 20_000
 type Waiting = { call: CollectCall; answer: (reply: CollectReply) => void }
 
 /**
- * Gathers receipts of many agents and writes them to D1, which takes one write at a time. Whatever comes while a write
- * is under way goes into the next one. Nothing is owed to the receipts here: their agents keep them until D1 has them.
+ * Gathers receipts of many agents, writes them to D1, which takes one write at a time, and hands what D1 has to the
+ * tenant's log. Whatever comes while a write is under way goes into the next one. Nothing is owed to the receipts here: their agents keep them until both
+ * have them, and what comes again is in each once.
  */
 export class CollectorObject extends DurableObject<CollectorEnv> {
   #queue: Waiting[] = []
@@ -55,11 +58,16 @@ export class CollectorObject extends DurableObject<CollectorEnv> {
     }
   }
 
+  /** D1 first: the log must hold nothing that the record doesn't. */
+  async #record(calls: readonly CollectCall[]): Promise<CollectReply[]> {
+    return logReceipts(this.env.LOG, calls, await writeReceipts(this.env.DB, calls))
+  }
+
   async #writeGroup(group: Waiting[]): Promise<void> {
     const { storage } = this.ctx
     const calls = group.map(({ call }) => call)
     try {
-      const replies = await withDeadline(writeReceipts(this.env.DB, calls), DEADLINE_MS)
+      const replies = await withDeadline(this.#record(calls), DEADLINE_MS)
       noteStored(
         storage,
         calls.filter((_, index) => replies[index]?.kind === 'stored'),

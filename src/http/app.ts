@@ -4,6 +4,7 @@ import { openAPIRouteHandler } from 'hono-openapi'
 import { refusal } from '../decision/refusal.ts'
 import { access } from './access.ts'
 import { agents } from './agents.ts'
+import { log } from './log.ts'
 import { problem } from './problem.ts'
 import { record } from './record.ts'
 import { placeOf } from './tenant.ts'
@@ -51,6 +52,7 @@ export const createApp = (parts: Parts) => {
   app.route('/', access)
   app.route('/', agents)
   app.route('/', record)
+  app.route('/', log)
   app.route('/', wellKnown)
   app.get('/openapi.json', openAPIRouteHandler(app, { documentation: DOCUMENTATION }))
 

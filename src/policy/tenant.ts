@@ -1,4 +1,5 @@
 import * as v from 'valibot'
+import { readVkey, signatureTypes } from '../audit/log/note.ts'
 import { roles } from '../identity/caller.ts'
 import { parseRate } from './rate.ts'
 
@@ -71,6 +72,14 @@ const RateText = v.pipe(
   v.check(text => parseRate(text) !== undefined, 'a rate reads like 20/h or 5/10m'),
 )
 
+const WitnessKey = v.pipe(
+  v.string(),
+  v.check(
+    text => readVkey(text)?.type === signatureTypes.cosignature,
+    "a witness's verifier key: name+id+key, of type 0x04",
+  ),
+)
+
 export const Tenant = v.strictObject({
   $schema: v.optional(v.string()),
   tenant: TenantName,
@@ -85,6 +94,15 @@ export const Tenant = v.strictObject({
       attempts: v.optional(RateText, '600/m'),
     }),
     {},
+  ),
+  /** The log of receipts. */
+  log: v.optional(
+    v.strictObject({
+      /** Anyone may read checkpoints, tiles and entries: which chains there are, when they grew, and nothing of content. */
+      public: v.optional(v.boolean(), false),
+      /** Verifier keys (C2SP signed-note) of witnesses whose cosignatures are kept. */
+      witnesses: v.optional(v.pipe(v.array(WitnessKey), v.maxLength(16)), []),
+    }),
   ),
 })
 export type Tenant = v.InferOutput<typeof Tenant>
