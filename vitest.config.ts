@@ -11,7 +11,8 @@ process.env.SIGNING_KEYS = SIGNING_KEYS
 
 const bindings = {
   TEST_MIGRATIONS: await readD1Migrations('./migrations'),
-  TEST_BUNDLES: await compileFixtures('certification', 'desk'),
+  // as a binding carries it
+  TEST_BUNDLES: JSON.parse(JSON.stringify(await compileFixtures('certification', 'desk'))),
   ORIGIN: 'https://pdp.example.com',
   LOCAL: 'true',
   SIGNING_KEYS,
