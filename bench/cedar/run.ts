@@ -52,8 +52,7 @@ function measure(bundle: Fixture): Map<string, number | undefined> {
   for (const engine of running) {
     const actual = requests.map((_, i) => engine.decide(i))
     if (String(actual) !== String(expected)) throw new Error(`${engine.name} decides ${actual}, not ${expected}`)
-    engine.count = Math.max(requests.length, Math.ceil((ROUND_MS * 1e6) / time(engine.decide, requests.length, 8)))
-    time(engine.decide, requests.length, engine.count)
+    engine.count = roundLength(engine.decide, requests.length)
   }
   for (let round = 0; round < ROUNDS; round++) {
     for (const engine of running) engine.rounds.push(time(engine.decide, requests.length, engine.count))
@@ -61,10 +60,23 @@ function measure(bundle: Fixture): Map<string, number | undefined> {
   return new Map(running.map(({ name, rounds }) => [name, median(rounds)]))
 }
 
+/** How many decisions make a round; finding it out warms the engine up. */
+function roundLength(decide: (i: number) => boolean, requests: number): number {
+  let count = requests
+  let spent = time(decide, requests, count) * count
+  while (spent < ROUND_MS * 1e6) {
+    count *= 2
+    spent = time(decide, requests, count) * count
+  }
+  return count
+}
+
+/** The thread's own CPU time, so that what else the machine does counts for little. */
 function time(decide: (i: number) => boolean, requests: number, count: number): number {
-  const start = process.hrtime.bigint()
+  const start = process.threadCpuUsage()
   for (let i = 0; i < count; i++) decide(i % requests)
-  return Number(process.hrtime.bigint() - start) / count
+  const { user, system } = process.threadCpuUsage(start)
+  return ((user + system) * 1000) / count
 }
 
 function median(numbers: readonly number[]): number {

@@ -43,7 +43,9 @@ export const setContains: Binary = (left, right) => {
   if (isFault(right) && !isFault(left)) return right
   if (!isSet(left)) return mismatch('set', left)
   if (isFault(right)) return right
-  return left.open ?? openIn(right) ?? contains(left, right)
+  const openRight = openIn(right)
+  if (openRight !== undefined) return openRight
+  return contains(left, right) || (left.open ?? false)
 }
 
 export const containsAll = setComparison((left, right) => isSubset(right, left))

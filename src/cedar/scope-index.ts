@@ -11,11 +11,10 @@ export interface Index {
   readonly root: Branch | Leaf
 }
 
-/** What a request names in one place: the entity, and its record where the store has one. */
-export interface Named {
-  readonly uid: EntityRef
-  readonly entity: Entity | undefined
-}
+/** What a request names in one place: the entity, and its record where the store has one; or just a type, or nothing. */
+export type Named =
+  | { readonly uid: EntityRef; readonly entity: Entity | undefined }
+  | { readonly uid: undefined; readonly type: string | undefined }
 
 export type NamedParts = { readonly [Part in keyof Scope]: Named }
 
@@ -23,14 +22,16 @@ export function buildIndex(policies: readonly Policy[]): Index {
   return { root: grow(policies, 0) }
 }
 
-/** Each policy once, in no particular order. */
+/** The policies that match or, where the request leaves a place open, can match. Each once, in no particular order. */
 export function matching(index: Index, request: NamedParts): Policy[] {
   const found: Policy[] = []
   collect(index.root, request, found)
   return found
 }
 
-export function matches(constraint: Constraint, { uid, entity }: Named): boolean {
+function matches(constraint: Constraint, named: Named): boolean {
+  if (named.uid === undefined) return constraint.op !== 'is' || (named.type ?? constraint.type) === constraint.type
+  const { uid, entity } = named
   switch (constraint.op) {
     case 'any':
       return true
@@ -105,36 +106,36 @@ function put(groups: Map<string, Policy[]>, key: string, policy: Policy): void {
   else group.push(policy)
 }
 
-function collect(node: Branch | Leaf | undefined, request: NamedParts, found: Policy[]): void {
-  if (node === undefined) return
+/** The number of branches followed: 1, or 0 where there is none. */
+function collect(node: Branch | Leaf | undefined, request: NamedParts, found: Policy[]): number {
+  if (node === undefined) return 0
   if ('policies' in node) {
     for (const policy of node.policies) if (fits(policy, node.untested, request)) found.push(policy)
-    return
+    return 1
   }
-  const { uid } = request[node.part]
   collect(node.any, request, found)
+  const named = request[node.part]
+  if (named.uid === undefined) {
+    collectAll(node, named.type, request, found)
+    return 1
+  }
+  const { uid, entity } = named
   if (node.byType !== undefined) collect(node.byType.get(uid.type), request, found)
   if (node.byEntity !== undefined) collect(node.byEntity.get(uid.key), request, found)
-  if (node.byAncestor !== undefined) collectAncestors(node.byAncestor, request[node.part], request, found)
+  if (node.byAncestor !== undefined) {
+    let followed = collect(node.byAncestor.get(uid.key), request, found)
+    for (const key of entity?.ancestors ?? []) followed += collect(node.byAncestor.get(key), request, found)
+    // Policies that list several actions stand in several branches.
+    if (followed > 1) removeDuplicates(found)
+  }
+  return 1
 }
 
-function collectAncestors(
-  byAncestor: ReadonlyMap<string, Branch | Leaf>,
-  { uid, entity }: Named,
-  request: NamedParts,
-  found: Policy[],
-): void {
-  const own = byAncestor.get(uid.key)
-  collect(own, request, found)
-  let branches = own === undefined ? 0 : 1
-  for (const key of entity?.ancestors ?? []) {
-    const branch = byAncestor.get(key)
-    if (branch === undefined) continue
-    collect(branch, request, found)
-    branches++
-  }
-  // Policies that list several actions stand in several branches.
-  if (branches > 1) removeDuplicates(found)
+function collectAll(node: Branch, type: string | undefined, request: NamedParts, found: Policy[]): void {
+  for (const [name, branch] of node.byType ?? []) if ((type ?? name) === name) collect(branch, request, found)
+  for (const branch of node.byEntity?.values() ?? []) collect(branch, request, found)
+  for (const branch of node.byAncestor?.values() ?? []) collect(branch, request, found)
+  removeDuplicates(found)
 }
 
 function removeDuplicates(found: Policy[]): void {

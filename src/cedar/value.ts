@@ -5,6 +5,7 @@ import { type Fault, isFault, type Outcome } from './fault.ts'
 import { formatIp, type IpAddr } from './ip.ts'
 import { type CedarValueJson, type EntityUid, type EntityUidJson, FormatError } from './json.ts'
 import { type Long, toLong } from './long.ts'
+import type { Type } from './schema.ts'
 
 export type Value =
   | boolean
@@ -48,6 +49,8 @@ export interface CedarRecord {
 export interface Unknown {
   readonly kind: 'unknown'
   readonly name: string
+  /** What the value will be of, where that is certain; it lets partial evaluation rule out errors. */
+  readonly type: Type | undefined
 }
 
 export function entityRef(type: string, id: string): EntityRef {
@@ -55,8 +58,8 @@ export function entityRef(type: string, id: string): EntityRef {
   return { kind: 'entity', type, id, key: `e${id.length}:${type}:${id}` }
 }
 
-export function unknown(name: string): Unknown {
-  return { kind: 'unknown', name }
+export function unknown(name: string, type?: Type): Unknown {
+  return { kind: 'unknown', name, type }
 }
 
 export function setOf(values: Iterable<Value>): CedarSet {
