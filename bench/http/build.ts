@@ -14,7 +14,14 @@ export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 /** Bundles the Worker with wrangler itself, which is what goes to production. Without `minify` a profile has names. */
 export const buildWorker = async (into: string, { minify }: { minify: boolean }): Promise<Built> => {
   const args = ['deploy', '--dry-run', ...(minify ? ['--minify'] : []), '--outdir', into]
-  const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CI: 'true', NO_COLOR: '1', FORCE_COLOR: '0' }
+  const env = {
+    ...process.env,
+    WRANGLER_HIDE_BANNER: 'true',
+    WRANGLER_SEND_METRICS: 'false',
+    CI: 'true',
+    NO_COLOR: '1',
+    FORCE_COLOR: '0',
+  }
   const wrangler = join(ROOT, 'node_modules/wrangler/bin/wrangler.js')
   const child = spawn(process.execPath, [wrangler, ...args], { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''

@@ -21,7 +21,11 @@ const HELP = `--rounds N       how often each target is measured, in turn (5)
 --connections N  kept busy at once (32)
 --peers          also the Cerbos server, under the same rules
 --profile        instead: where a decision's processor time goes
-The objects' files lie in TMPDIR, so that its disk is a part of what is measured.`
+
+Every object's commit waits for the disk that TMPDIR lies on, one after the other: workerd is one thread. On a slow or
+busy disk that is most of what is measured; in memory (TMPDIR=/dev/shm) it is processor time alone. "µs CPU" is the
+processor time of the server's process for each request, with all that it does besides; it suffers least from others.
+Ratios are medians of the rounds' ratios.`
 
 const { values } = parseArgs({
   options: {
