@@ -66,8 +66,8 @@ export type BinaryName =
 export type VarName = 'principal' | 'action' | 'resource' | 'context'
 export type PatternElem = 'Wildcard' | { readonly Literal: string }
 
-/** `{ [K in Names]: { K: T } }[Names]`: an object with exactly one of the keys. */
-type OneOf<Names extends string, T> = { [K in Names]: { readonly [P in K]: T } }[Names]
+/** An object with one of the keys. */
+export type OneOf<Names extends string, T> = { [K in Names]: { readonly [P in K]: T } }[Names]
 
 export type Expr =
   | { readonly Value: CedarValueJson }
@@ -86,7 +86,7 @@ export type Expr =
   | { readonly unknown: string }
 
 export type Effect = 'permit' | 'forbid'
-export type SlotId = '?principal' | '?resource'
+type SlotId = '?principal' | '?resource'
 
 type EntityOrSlot = { readonly entity: EntityUidJson } | { readonly slot: string }
 
@@ -172,6 +172,11 @@ export interface NamespaceJson {
 
 export interface SchemaJson {
   readonly [namespace: string]: NamespaceJson
+}
+
+/** `{key: body}`, for a key that isn't known beforehand. */
+export function keyed<K extends string, T>(key: K, body: T): OneOf<K, T> {
+  return { [key]: body } as OneOf<K, T>
 }
 
 /** What the caller gave isn't in one of the formats above. Thrown by the `load…` functions and `valueFromJson`. */

@@ -21,7 +21,7 @@ export function parsePolicy(text: string): PolicyJson {
   return answer.json as PolicyJson
 }
 
-export function parseTemplate(text: string): PolicyJson {
+function parseTemplate(text: string): PolicyJson {
   const answer = lossless(() => wasm.templateToJson(text))
   if (answer.type === 'failure') throw new Error(explain(answer.errors))
   return answer.json as PolicyJson
