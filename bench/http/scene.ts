@@ -48,7 +48,7 @@ const AGENTS = 16
 
 export const createScene = async (): Promise<Scene> => {
   const { publicKey, privateKey } = await generateKeyPair('EdDSA', { extractable: true })
-  const signing = await generateKeyPair('ES256', { extractable: true })
+  const signing = await generateKeyPair('Ed25519', { extractable: true })
   const issuerJwks = { keys: [{ ...(await exportJWK(publicKey)), kid: 'bench', alg: 'EdDSA', use: 'sig' }] }
   const names = Array.from({ length: AGENTS }, (_, index) => `bench-${String(index + 1).padStart(2, '0')}`)
   // Every other agent acts for a user, whose permission is judged as well.
