@@ -79,14 +79,17 @@ describe('once warm, a single evaluation makes one call to one object, and reads
 })
 
 it('while the pointer is confirmed again, and KV does not answer, decisions are not held up', async () => {
+  const slow = createIsolate({ deadlineMs: 60_000 })
   const token = await world.agentToken()
-  await world.evaluate(asking('read'), { token, send: isolate.send })
-  isolate.uses()
-  isolate.see(() => new Promise<never>(() => {}))
+  await world.evaluate(asking('read'), { token, send: slow.send })
+  slow.uses()
+  const kv = Promise.withResolvers<null>()
+  slow.see(() => kv.promise)
   clock.advance(6_000)
-  const answer = await world.evaluate(asking('read'), { token, send: isolate.sendAndLeave })
+  const answer = await world.evaluate(asking('read'), { token, send: slow.sendAndLeave })
   expect(answer.decision).toBe(true)
-  expect(isolate.uses().toSorted()).toEqual(['kv get', 'object decide'])
+  expect(slow.uses().toSorted()).toEqual(['kv get', 'object decide'])
+  kv.resolve(null)
 })
 
 describe('a batch makes one call per agent', () => {
