@@ -18,6 +18,9 @@ const bindings = {
   SIGNING_KEYS,
 }
 
+// Nothing is judged by time; these only end what hangs, on a machine that may be busy with other things.
+const patient = { testTimeout: 600_000, hookTimeout: 300_000 }
+
 export default defineConfig({
   test: {
     projects: [
@@ -34,9 +37,10 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.node.test.ts'],
           setupFiles: ['./test/setup.ts'],
+          ...patient,
         },
       },
-      { test: { name: 'node', include: ['test/**/*.node.test.ts'], testTimeout: 120_000 } },
+      { test: { name: 'node', include: ['test/**/*.node.test.ts'], ...patient } },
     ],
   },
 })
