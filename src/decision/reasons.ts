@@ -38,7 +38,6 @@ export const reasons = {
   too_many_attempts: 'Too many attempts; this is not a decision.',
   idempotency_mismatch: 'The Idempotency-Key was used with another request.',
   not_cosigned: 'None of the lines is a valid cosignature of a witness that the tenant lists.',
-  unknown_tenant: 'There is no such tenant.',
   not_found: 'There is nothing here.',
   method_not_allowed: 'This path does not take that method.',
   internal: 'The control plane failed; nothing may be taken as allowed.',

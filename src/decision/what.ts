@@ -110,8 +110,21 @@ const readArguments = (
   const entries = Object.entries(properties)
   const declared = Object.fromEntries(entries.filter(([name]) => isDeclared(name)))
   const undeclared = Object.fromEntries(entries.filter(([name]) => !isDeclared(name)))
+  problems.push(...inexact(undeclared, '/action/properties'))
   return settleArguments(type ?? NOTHING, { ...declared, extra: jcs(undeclared) }, problems)
 }
+
+/** Integers that a double can't tell apart from their neighbours: the tool might read another one than was judged. */
+const inexact = (json: unknown, pointer: string): Problem[] => {
+  if (typeof json === 'number') {
+    const exact = !Number.isInteger(json) || Number.isSafeInteger(json)
+    return exact ? [] : [{ pointer, code: 'malformed', expected: 'an integer within ±(2^53-1)' }]
+  }
+  if (typeof json !== 'object' || json === null) return []
+  return Object.entries(json).flatMap(([name, value]) => inexact(value, `${pointer}/${escaped(name)}`))
+}
+
+const escaped = (name: string): string => name.replaceAll('~', '~0').replaceAll('/', '~1')
 
 const settleArguments = (type: RecordType, json: unknown, problems: Problem[]): CedarRecord | undefined => {
   const read = convertRecord(type, json, '/action/properties')
@@ -148,7 +161,7 @@ const attributesOf = (
   const found: Attributes = []
   for (const [name, { type }] of shape ?? []) {
     if (!Object.hasOwn(properties, name)) continue
-    const read = convert(type, properties[name], `${at}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`)
+    const read = convert(type, properties[name], `${at}/${escaped(name)}`)
     if (read.ok) found.push([name, read.value])
     else problems.push(...read.problems)
   }

@@ -46,6 +46,7 @@ export const agents = new Hono<AppEnv>()
     }),
     async c => {
       const agent = agentOf(c)
+      if (!known(c, agent)) return problem(refusal(404, 'not_found'))
       const status = await c.env.AGENT.getByName(agentName(c.var.place.tenant, agent)).status()
       return status ? c.json({ agent, ...status }) : problem(refusal(404, 'not_found'))
     },
@@ -57,8 +58,7 @@ const stand = async (c: Context<AppEnv>, change: 'suspend' | 'resume'): Promise<
   const why = read(Why, body.value)
   if (isRefusal(why)) return problem(why)
   const agent = agentOf(c)
-  // A type that no bundle knows has no agents, and must not get objects.
-  if (!c.var.session.bundle.schema.entityTypes.has(agent.type)) return problem(refusal(404, 'not_found'))
+  if (!known(c, agent)) return problem(refusal(404, 'not_found'))
   const { tenant } = c.var.place
   const standing = await c.env.AGENT.getByName(agentName(tenant, agent))[change]({
     v: 1,
@@ -77,6 +77,10 @@ const stand = async (c: Context<AppEnv>, change: 'suspend' | 'resume'): Promise<
     changed,
   } satisfies v.InferOutput<typeof Standing>)
 }
+
+/** A type that the bundle doesn't know has no agents, and must not get objects. */
+const known = (c: Context<AppEnv>, { type }: { type: string }): boolean =>
+  c.var.session.bundle.schema.entityTypes.has(type)
 
 const agentOf = (c: Context<AppEnv>): { type: string; id: string } => ({
   type: c.req.param('type') ?? '',

@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { TenantName } from '../policy/tenant.ts'
+import { reserved, TenantName } from '../policy/tenant.ts'
 
 /** Which tenant a URL speaks of, the path that is left (rule 7: the URL alone says), and the URL before that path. */
 export type Place = { tenant: string; path: string; base: string }
@@ -7,7 +7,7 @@ export type Place = { tenant: string; path: string; base: string }
 const METADATA = '/.well-known/authzen-configuration'
 
 /** First path parts that serve the tenant that the configuration names. */
-const ROOTS = new Set(['', 'access', 'v1', '.well-known', 'openapi.json', 'healthz'])
+const ROOTS = new Set(['', '.well-known', 'openapi.json', ...reserved])
 
 /**
  * Root paths serve the configured tenant; any other first part names one. AuthZEN puts a tenant's metadata behind the
@@ -26,4 +26,4 @@ export const placeOf = (url: string, env: { ORIGIN: string; DEFAULT_TENANT: stri
 export const identifierOf = (tenant: string, { ORIGIN }: { ORIGIN: string }): string => `${ORIGIN}/${tenant}`
 
 const named = (tenant: string, path: string, env: { ORIGIN: string }): Place | undefined =>
-  v.is(TenantName, tenant) && !ROOTS.has(tenant) ? { tenant, path, base: identifierOf(tenant, env) } : undefined
+  v.is(TenantName, tenant) ? { tenant, path, base: identifierOf(tenant, env) } : undefined

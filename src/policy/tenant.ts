@@ -7,10 +7,14 @@ import { parseRate } from './rate.ts'
  * A tenant's settings, as an admin writes them in `tenant.json` beside the policies, and as they stand in the bundle.
  */
 
+/** First path parts that can't name a tenant: they are the root's own. */
+export const reserved: ReadonlySet<string> = new Set(['access', 'v1', 'healthz'])
+
 /** The names that path parts and identifiers of tenants may take. */
 export const TenantName = v.pipe(
   v.string(),
   v.regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'a tenant is 1-63 of a-z, 0-9 and -'),
+  v.check(name => !reserved.has(name), 'this name is a path of the Worker'),
 )
 
 export const TypeName = v.pipe(v.string(), v.regex(/^[A-Za-z_]\w*(::[A-Za-z_]\w*)*$/, 'not a Cedar type name'))

@@ -149,6 +149,8 @@ describe("a PEP's word counts, an agent's is a claim", () => {
     expect(await briefly(annotate({ text: 't', extra: '{"colour":"red","size":[1,2]}' }), token)).toBe(
       'no: not_permitted',
     )
+    // An integer that a double can't hold would be judged and hashed as its neighbour.
+    expect(await briefly(annotate({ text: 't', ids: [9_007_199_254_740_992] }), token)).toBe('no: schema_mismatch')
   })
 })
 
