@@ -15,6 +15,8 @@ const bindings = {
   TEST_BUNDLES: JSON.parse(JSON.stringify(await compileFixtures('certification', 'desk'))),
   ORIGIN: 'https://pdp.example.com',
   LOCAL: 'true',
+  // how large a record the tests of its queries make
+  TEST_RECEIPTS: process.env.TEST_RECEIPTS ?? '20000',
   SIGNING_KEYS,
 }
 

@@ -8,6 +8,7 @@ declare global {
       TEST_MIGRATIONS: D1Migration[]
       /** By the folder's name under test/fixtures. */
       TEST_BUNDLES: Record<string, Fixture>
+      TEST_RECEIPTS: string
     }
   }
 }

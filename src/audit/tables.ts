@@ -1,4 +1,4 @@
-import { index, integer, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 import type { ReceiptKind } from './receipt.ts'
 
 /**
@@ -37,6 +37,22 @@ export const receipts = sqliteTable(
     // SQLite ends each in the row's id, so a page is read in order
     index('receipts_by_time').on(table.tenant, table.at),
     index('receipts_by_agent').on(table.tenant, table.agent, table.at),
+    index('receipts_by_user').on(table.tenant, table.user, table.at),
+    index('receipts_by_action').on(table.tenant, table.action, table.at),
+    index('receipts_by_resource').on(table.tenant, table.resource, table.at),
     index('receipts_by_outcome').on(table.tenant, table.outcome, table.at),
+    index('receipts_by_reason').on(table.tenant, table.reason, table.at),
   ],
+)
+
+/** Which policies decided: a row for each of a receipt's, in the order in which its pages are read. */
+export const receiptPolicies = sqliteTable(
+  'receipt_policies',
+  {
+    tenant: text().notNull(),
+    policy: text().notNull(),
+    at: integer().notNull(),
+    receipt: integer().notNull(),
+  },
+  table => [primaryKey({ columns: [table.tenant, table.policy, table.at, table.receipt] })],
 )

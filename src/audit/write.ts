@@ -3,15 +3,16 @@ import { columnsOf } from './columns.ts'
 import type { StoredReceipt } from './receipt.ts'
 
 /**
- * Writes the receipts of many chains to D1, each exactly once, and says for each call what D1 now holds. Both statements
- * are one transaction and take one parameter each: D1 binds at most 100, of at most 2 MB.
+ * Writes the receipts of many chains to D1, each exactly once, and says for each call what D1 now holds. The statements
+ * are one transaction and take JSON for parameters: D1 binds at most 100, of at most 2 MB.
  */
 export const writeReceipts = async (db: D1Database, calls: readonly CollectCall[]): Promise<CollectReply[]> => {
   const rows = calls.flatMap(call => call.receipts.map(receipt => rowOf(call, receipt)))
   const links = calls.flatMap(({ chain, receipts }) => receipts.map(({ seq, hash }) => [chain, seq, hash]))
   const sent = JSON.stringify(links)
-  const [, contradicted] = await db.batch<{ chain: string; seq: number }>([
+  const [, , contradicted] = await db.batch<{ chain: string; seq: number }>([
     db.prepare(INSERT).bind(JSON.stringify(rows), sent),
+    db.prepare(POLICIES).bind(sent),
     db.prepare(CONTRADICTED).bind(sent),
   ])
   const forks = new Map(contradicted?.results.map(({ chain, seq }) => [chain, seq]))
@@ -62,6 +63,15 @@ const INSERT = `
   INSERT INTO receipts (${COLUMNS.join(', ')})
   SELECT ${COLUMNS.map((_, index) => `value->>${index}`).join(', ')} FROM json_each(?1)
   WHERE value->>0 NOT IN (SELECT chain FROM forked)
+  ON CONFLICT DO NOTHING`
+
+/** Which policies decided, as the bodies say. */
+const POLICIES = `
+  ${SENT.replace('?SENT', '?1')}
+  INSERT INTO receipt_policies (tenant, policy, at, receipt)
+  SELECT receipts.tenant, policies.value, receipts.at, receipts.id
+  FROM sent CROSS JOIN receipts USING (chain, seq), json_each(receipts.body, '$.decision.policies') AS policies
+  WHERE receipts.hash = sent.hash
   ON CONFLICT DO NOTHING`
 
 /** Links that D1 has otherwise, or hasn't after all, since it has another receipt for that evaluation. */

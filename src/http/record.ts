@@ -2,19 +2,37 @@ import { Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
 import { backlogOf } from '../audit/collectors.ts'
-import { type Recorded, receiptOf, receiptsOf } from '../audit/store.ts'
+import { type Filter, type Recorded, receiptOf, receiptsOf } from '../audit/store.ts'
 import { outcomes } from '../decision/answer.ts'
 import { read } from '../decision/ask.ts'
+import { reasons } from '../decision/reasons.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
 import { authenticated } from './authenticated.ts'
 import { json, problems } from './describe.ts'
 import { problem } from './problem.ts'
 import type { AppEnv } from './types.ts'
 
+const Text = v.optional(v.pipe(v.string(), v.maxLength(1_024)))
+const Time = v.optional(
+  v.pipe(
+    v.string(),
+    v.isoTimestamp('a time such as 2026-11-25T09:00:00Z'),
+    v.transform(text => Date.parse(text)),
+  ),
+)
+
 const Query = v.object({
-  /** The agent as Cedar writes it: `Agent::"support-bot"`. */
-  agent: v.optional(v.pipe(v.string(), v.maxLength(1_024))),
+  /** Entities as Cedar writes them: `Agent::"support-bot"`. */
+  agent: Text,
+  user: Text,
+  resource: Text,
+  action: Text,
+  policy: Text,
   outcome: v.optional(v.picklist(outcomes)),
+  reason: v.optional(v.picklist(Object.keys(reasons))),
+  since: Time,
+  /** Excluded. */
+  until: Time,
   cursor: v.optional(v.pipe(v.string(), v.maxLength(256))),
   limit: v.optional(
     v.pipe(v.string(), v.regex(/^[1-9]\d{0,2}$/, '1 to 999'), v.transform(Number), v.maxValue(200, 'at most 200')),
@@ -49,13 +67,11 @@ export const record = new Hono<AppEnv>()
     async c => {
       const query = read(Query, c.req.query())
       if (isRefusal(query)) return problem(query)
-      const { agent, outcome, cursor, limit } = query
-      const page = await receiptsOf(
-        c.env.DB,
-        c.var.place.tenant,
-        { ...(agent !== undefined && { agent }), ...(outcome !== undefined && { outcome }) },
-        { limit, ...(cursor !== undefined && { cursor }) },
-      )
+      const { cursor, limit, ...filter } = query
+      const page = await receiptsOf(c.env.DB, c.var.place.tenant, defined(filter), {
+        limit,
+        ...(cursor !== undefined && { cursor }),
+      })
       if (!page)
         return problem(refusal(400, 'malformed_request', { pointer: '/cursor', detail: 'not a cursor of ours' }))
       const { receipts, next } = page
@@ -87,5 +103,9 @@ export const record = new Hono<AppEnv>()
       return c.json({ ...(oldest !== undefined && { oldest_age_ms: Math.max(0, c.var.now - oldest) }), chains, forks })
     },
   )
+
+/** What was asked for, and nothing of what wasn't. */
+const defined = (filter: { [K in keyof Filter]?: Filter[K] | undefined }): Filter =>
+  Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined))
 
 const shown = ({ tenant: _, ...receipt }: Recorded) => receipt
