@@ -1,6 +1,6 @@
 import type { EntityUid } from '../cedar/json.ts'
 import { uidText } from '../identity/uid.ts'
-import type { DecisionRecord, Secrets, StoredReceipt } from './receipt.ts'
+import type { Body, DecisionRecord, Secrets } from './receipt.ts'
 
 /** What a receipt is searched by. The values are copies; those that are personal come from the erasable secrets. */
 export type Columns = {
@@ -13,9 +13,7 @@ export type Columns = {
   reason: string | null
 }
 
-export const columnsOf = (receipt: StoredReceipt): Columns => {
-  const body: Record<string, unknown> & { decision?: DecisionRecord } = JSON.parse(receipt.body)
-  const secrets: Secrets = JSON.parse(receipt.secrets)
+export const columnsOf = (body: Body & { decision?: DecisionRecord }, secrets: Secrets): Columns => {
   const member = (name: string) => textOf(name in secrets ? secrets[name]?.value : body[name])
   return {
     evaluation_id: body.decision?.evaluation_id ?? null,

@@ -9,7 +9,7 @@ export type ReceiptKind = 'decision' | 'suspension' | 'resumption'
  * What a receipt's hash covers. The body is committed to, not embedded, so that personal values can be erased later
  * without breaking the chain.
  */
-type Link = {
+export type Link = {
   v: 1
   chain: string
   seq: number
@@ -58,11 +58,11 @@ export type StoredReceipt = Omit<Link, 'v' | 'chain'> & { hash: string; body: st
 export type Receipt = Link & { hash: string; body: Body; secrets: Secrets }
 
 /** The `prev` of a chain's first receipt. */
-const GENESIS = '-'
+export const GENESIS = '-'
 
 export const commitment = (secret: Secret): string => contentHash([secret.salt, secret.value])
 
-const linkHash = (link: Link): string => contentHash(link)
+export const linkHash = (link: Link): string => contentHash(link)
 
 export type Head = { seq: number; hash: string; at: number }
 

@@ -1,11 +1,16 @@
-import { and, desc, eq, gte, lt, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, gte, lt, type SQL, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/d1'
 import * as v from 'valibot'
 import type { Receipt } from './receipt.ts'
 import { receiptPolicies, receipts } from './tables.ts'
 
 /** A receipt on record, with whose it is. */
-export type Recorded = Receipt & { tenant: string; agent: string | null }
+export type Recorded = Receipt & {
+  tenant: string
+  agent: string | null
+  /** Its content is no JSON: verify the record. */
+  damaged?: true
+}
 
 export type Page = {
   /** Fewer than asked for, even none, where several conditions had to be looked through. */
@@ -31,7 +36,7 @@ export type Filter = {
  * How many receipts are looked through for one page where an index answers only one of several conditions. A page costs
  * no more than this, however rare what is looked for may be: it ends early, and its cursor goes on.
  */
-export const LOOK_THROUGH = 2_000
+export const LOOK_THROUGH = 1_000
 
 /** The receipt of one decision. */
 export const receiptOf = async (
@@ -58,9 +63,8 @@ export const receiptsOf = async (
   const { index, rest } = conditionsOf(filter)
   const within = windowOf(tenant, filter, index, before)
   // what an index doesn't answer is looked for in a bounded window of what it does
-  const end = rest.length > 0 ? await endOf(db, within) : undefined
-  const among = and(...rest, end && sql`(${within.at}, ${within.id}) >= (${end[0]}, ${end[1]})`)
-  const rows = await within.rows(db, among, limit + 1)
+  const [rows, end] =
+    rest.length === 0 ? [await within.rows(db, limit + 1)] : await within.lookThrough(db, and(...rest), limit + 1)
   const page = rows.slice(0, limit)
   const last = page.at(-1)
   const next = rows.length > limit && last ? ([last.at, last.id] satisfies Place) : end
@@ -69,6 +73,7 @@ export const receiptsOf = async (
 
 /** The `at` and `id` of a receipt. */
 type Place = [at: number, id: number]
+type Row = typeof receipts.$inferSelect
 
 /** The condition that leads: the first of these by which fewest receipts are likely to be left. */
 const leads = ['policy', 'resource', 'user', 'agent', 'reason', 'action', 'outcome'] as const
@@ -77,8 +82,7 @@ type Lead = (typeof leads)[number]
 const conditionsOf = (filter: Filter): { index: Lead | undefined; rest: SQL[] } => {
   const given = leads.filter(name => filter[name] !== undefined)
   const [index, ...others] = given
-  // the plus keeps SQLite from taking another index than the one that leads
-  const rest = others.flatMap(name => (name === 'policy' ? [] : [sql`+${receipts[name]} = ${filter[name]}`]))
+  const rest = others.flatMap(name => (name === 'policy' ? [] : [eq(receipts[name], filter[name] ?? '')]))
   return { index, rest }
 }
 
@@ -98,34 +102,45 @@ const windowOf = (tenant: string, filter: Filter, index: Lead | undefined, befor
     filter.until === undefined ? undefined : lt(at, filter.until),
     before && sql`(${at}, ${id}) < (${before[0]}, ${before[1]})`,
   )
+  const order = [desc(at), desc(id)]
+  const places = (db: D1Database) =>
+    drizzle(db)
+      .select({ at, id })
+      .from(table)
+      .where(where)
+      .orderBy(...order)
   return {
-    at,
-    id,
-    /** Whole receipts that `rest` leaves too. */
-    rows: async (db: D1Database, rest: SQL | undefined, most: number) => {
-      const all = drizzle(db).select({ receipt: receipts }).from(receipts)
-      const joined = byPolicy ? all.innerJoin(receiptPolicies, eq(receipts.id, receiptPolicies.receipt)) : all
-      const found = await joined.where(and(where, rest)).orderBy(desc(at), desc(id)).limit(most)
-      return found.map(({ receipt }) => receipt)
-    },
-    /** The receipt at which looking through ends, where there are so many. */
-    end: (db: D1Database) =>
-      drizzle(db)
-        .select({ at, id })
-        .from(table)
+    /** Whole receipts, in the order of the index. */
+    rows: (db: D1Database, most: number) => {
+      const columns = drizzle(db).select(getTableColumns(receipts))
+      const all = byPolicy
+        ? columns.from(receiptPolicies).innerJoin(receipts, eq(receipts.id, receiptPolicies.receipt))
+        : columns.from(receipts)
+      return all
         .where(where)
-        .orderBy(desc(at), desc(id))
+        .orderBy(...order)
+        .limit(most)
+    },
+    /** Those of the next receipts that `rest` leaves too, and where looking through ended before the last. */
+    lookThrough: async (db: D1Database, rest: SQL | undefined, most: number): Promise<[Row[], Place | undefined]> => {
+      const window = places(db).limit(LOOK_THROUGH).as('looked_through')
+      const rows = drizzle(db)
+        .select(getTableColumns(receipts))
+        .from(window)
+        .innerJoin(receipts, eq(receipts.id, window.id))
+        .where(rest)
+        .orderBy(desc(window.at), desc(window.id))
+        .limit(most)
+      const end = places(db)
         .limit(1)
-        .offset(LOOK_THROUGH - 1),
+        .offset(LOOK_THROUGH - 1)
+      const [found, [last]] = await Promise.all([rows, end])
+      return [found, last && [last.at, last.id]]
+    },
   }
 }
 
-const endOf = async (db: D1Database, within: ReturnType<typeof windowOf>): Promise<Place | undefined> => {
-  const [end] = await within.end(db)
-  return end && [end.at, end.id]
-}
-
-const recorded = (row: typeof receipts.$inferSelect): Recorded => {
+const recorded = (row: Row): Recorded => {
   const { tenant, agent, chain, seq, prev, kind, at, bodyCommit, hash } = row
   return {
     v: 1,
@@ -136,10 +151,20 @@ const recorded = (row: typeof receipts.$inferSelect): Recorded => {
     at,
     bodyCommit,
     hash,
-    body: JSON.parse(row.body),
-    secrets: JSON.parse(row.secrets),
+    body: {},
+    secrets: {},
+    ...parsed(row),
     tenant,
     agent,
+  }
+}
+
+/** A row that somebody bent must not hide the others. */
+const parsed = ({ body, secrets }: { body: string; secrets: string }): Partial<Recorded> => {
+  try {
+    return { body: JSON.parse(body), secrets: JSON.parse(secrets) }
+  } catch {
+    return { damaged: true }
   }
 }
 

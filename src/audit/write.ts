@@ -48,7 +48,7 @@ const COLUMNS = [
 const rowOf = ({ tenant, chain, agent }: CollectCall, receipt: StoredReceipt): (string | number | null)[] => {
   const { seq, hash, prev, kind, at, bodyCommit, body, secrets } = receipt
   const link = { chain, seq, tenant, hash, prev, kind, at, body_commit: bodyCommit, body, secrets, agent }
-  const row: Row = { ...link, ...columnsOf(receipt) }
+  const row: Row = { ...link, ...columnsOf(JSON.parse(body), JSON.parse(secrets)) }
   return COLUMNS.map(column => row[column])
 }
 

@@ -2,6 +2,7 @@ import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
 import { consistencyProof, inclusionProof, type LogReader, readLatest, readTile } from '../audit/log/bucket.ts'
+import { exportBundle, inAgents, inD1 } from '../audit/log/export.ts'
 import { logOf, logOrigin } from '../audit/log/names.ts'
 import { vkeyOf } from '../audit/log/note.ts'
 import { logVerifiers } from '../audit/log/signer.ts'
@@ -27,6 +28,13 @@ const readers: MiddlewareHandler<AppEnv> = async (c, next) => {
 const logFor = (c: Context<AppEnv>): LogReader => ({ bucket: c.env.RECORD, tenant: c.var.place.tenant })
 
 const Size = v.pipe(v.string(), v.regex(/^(0|[1-9]\d{0,15})$/, 'a number of leaves'), v.transform(Number))
+const BundleQuery = v.object({
+  n: Size,
+  /** The checkpoint's size, which the proofs lead to. */
+  size: Size,
+  /** Where the receipts are read: the record, or the objects that made them. */
+  source: v.optional(v.picklist(['d1', 'agents']), 'd1'),
+})
 const Proof = v.object({ from: v.number(), to: v.number(), proof: v.array(v.string()) })
 const Included = v.object({
   /** Where the entry `{chain, hash, seq}` (JCS) stands in the log. */
@@ -50,6 +58,8 @@ const text = (description: string) => ({
   description,
   content: { 'text/plain': { schema: { type: 'string' as const } } },
 })
+const NDJSON = 'application/x-ndjson'
+const ndjson = (description: string) => ({ description, content: { [NDJSON]: {} } })
 const bytes = (description: string) => ({ description, content: { 'application/octet-stream': {} } })
 
 /** The tenant's log as C2SP's tlog-tiles has it, and what else witnesses and auditors ask of it. */
@@ -132,6 +142,24 @@ export const log = new Hono<AppEnv>()
       if (leaf === undefined || !latest || leaf >= latest.size) return problem(refusal(404, 'not_found'))
       const proof = (await inclusionProof(logFor(c), leaf, latest.size)).map(base64)
       return c.json({ leaf, proof, checkpoint: latest.note } satisfies v.InferOutput<typeof Included>)
+    },
+  )
+  .get(
+    '/v1/log/bundles/:n',
+    describeRoute({
+      summary: 'The n-th 256 leaves of the log as lines of an export: their proof, and their receipts',
+      responses: { 200: ndjson('NDJSON'), ...problems(400, 401, 403, 404) },
+    }),
+    auditors,
+    async c => {
+      const query = read(BundleQuery, { ...c.req.query(), n: c.req.param('n') })
+      if (isRefusal(query)) return problem(query)
+      const latest = await readLatest(logFor(c))
+      if (!latest || query.size > latest.size) return problem(refusal(404, 'not_found'))
+      const find = query.source === 'd1' ? inD1(c.env.DB, c.var.place.tenant) : inAgents(c.env.AGENT)
+      const lines = await exportBundle(logFor(c), find, query.n, query.size)
+      if (!lines) return problem(refusal(404, 'not_found'))
+      return c.body(lines.map(line => `${JSON.stringify(line)}\n`).join(''), 200, { 'content-type': NDJSON })
     },
   )
   .post(

@@ -52,6 +52,8 @@ const Receipt = v.object({
   body: v.record(v.string(), v.unknown()),
   /** What the body commits to, as long as it isn't erased. */
   secrets: v.record(v.string(), v.object({ salt: v.string(), value: v.unknown() })),
+  /** Its content is no JSON: verify the record. */
+  damaged: v.optional(v.literal(true)),
 })
 const Page = v.object({ receipts: v.array(Receipt), next: v.optional(v.string()) })
 

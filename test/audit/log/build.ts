@@ -1,0 +1,64 @@
+import { runDurableObjectAlarm } from 'cloudflare:test'
+import { env } from 'cloudflare:workers'
+import type { CollectCall, CollectReply } from '../../../src/agent/call.ts'
+import { collectorOf } from '../../../src/audit/collectors.ts'
+import { logOf } from '../../../src/audit/log/names.ts'
+import { readCheckpoint, readNote } from '../../../src/audit/log/note.ts'
+import { createVerifier, type Remembered, type Verdict } from '../../../src/audit/verify.ts'
+import type { Tenant } from '../../../src/policy/tenant.ts'
+import { clock } from '../../clock.ts'
+import { createWorld } from '../../http/world.ts'
+import { chainOf } from '../build.ts'
+
+/** A tenant with a log, and an auditor who reads it. */
+export const createLogWorld = async (settings: Partial<Tenant> = {}) => {
+  const world = await createWorld({
+    change: bundle => {
+      bundle.settings = { ...bundle.settings, ...settings }
+    },
+  })
+  const auditor = await world.token({ roles: ['auditor'] })
+  const get = (path: string) => world.send('GET', path, undefined, { token: auditor })
+  const getJson = async (path: string) => JSON.parse(await (await get(path)).text())
+  return { ...world, auditor, get, getJson }
+}
+export type LogWorld = Awaited<ReturnType<typeof createLogWorld>>
+
+export const collect = async (call: CollectCall): Promise<CollectReply> =>
+  collectorOf(env.COLLECTOR, call.tenant, call.chain).collect(call)
+
+/** Lets the next checkpoint be made. */
+export const publish = async (tenant: string): Promise<void> => {
+  clock.advance(3_000)
+  if (!(await runDurableObjectAlarm(logOf(env.LOG, tenant)))) throw new Error('nothing was to be published')
+}
+
+export const manyOf = (tenant: string, count: number, chain: string = crypto.randomUUID()): CollectCall =>
+  chainOf(
+    Array.from({ length: count }, () => ({})),
+    { tenant, chain },
+  )
+
+/** What `countersign audit export` writes, line by line. */
+export const exportOf = async ({ tenant, get, getJson }: LogWorld, source = 'd1', from = 0): Promise<string[]> => {
+  const { checkpoint, keys } = await getJson('/v1/log')
+  const size = readCheckpoint(readNote(checkpoint)?.text ?? '')?.size ?? 0
+  const lines = [JSON.stringify({ type: 'export', v: 1, tenant, from: from * 256, to: size, checkpoint, keys })]
+  for (let n = from; n * 256 < size; n++) {
+    const page = await get(`/v1/log/bundles/${n}?size=${size}&source=${source}`)
+    const text = new TextDecoder().decode(await page.arrayBuffer())
+    if (page.status !== 200) throw new Error(text)
+    lines.push(...text.trimEnd().split('\n'))
+  }
+  return lines
+}
+
+export const verify = async (
+  lines: readonly string[],
+  keys: readonly string[],
+  remembered: Remembered[] = [],
+): Promise<Verdict> => {
+  const verifier = createVerifier(keys, remembered)
+  for (const line of lines) await verifier.line(line)
+  return verifier.end()
+}
