@@ -1,4 +1,5 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -23,7 +24,7 @@ const main = async (): Promise<number> => {
     step(`push policies/ (the tenant acme) to ${worker.origin}`)
     const pushed = await countersign('push', 'policies', '--local', '--persist-to', state)
     console.log(pushed.trimEnd().replace(/^/gm, '    '))
-    return await story(worker.origin)
+    return await story(worker.origin, state)
   } finally {
     await worker.stop()
     await rm(state, { recursive: true, force: true })
@@ -32,7 +33,7 @@ const main = async (): Promise<number> => {
 
 type Line = { what: string; expected: string; got: string; why: string }
 
-const story = async (origin: string): Promise<number> => {
+const story = async (origin: string, state: string): Promise<number> => {
   const support = await agentOf(origin, { agent: 'Agent::"support-bot"', user: 'User::"ada"', session: 'demo' })
   const intern = await agentOf(origin, { agent: 'Agent::"intern-bot"' })
   const stranger = await agentOf(origin, { agent: 'Agent::"nobody-knows-me"' })
@@ -93,7 +94,37 @@ const story = async (origin: string): Promise<number> => {
   for (const line of wrong) console.error(`${line.what}: ${line.expected} was expected, ${line.got} was answered`)
   const allowed = lines.filter(line => line.got === 'allow').length
   console.log(`\n${lines.length} calls, ${allowed} allowed, ${receipts.length} receipts in D1`)
-  return wrong.length === 0 && receipts.length > 0 ? 0 : 1
+  const proven = await verified(origin, state, receipts.length)
+  return wrong.length === 0 && receipts.length > 0 && proven ? 0 : 1
+}
+
+/** Exports the record and checks it offline, as it is and after somebody changed one receipt of it. */
+const verified = async (origin: string, state: string, receipts: number): Promise<boolean> => {
+  const file = join(state, 'record.ndjson')
+  const seen = ['--seen', join(state, 'seen.json')]
+  for (let tries = 0; ; tries++) {
+    await sleep(500)
+    const log = await countersign('audit', 'export', file, '--url', origin, ...seen).catch(() => '')
+    const lines = log === '' && existsSync(file) ? (await readFile(file, 'utf8')).split('\n') : []
+    if (lines.filter(line => line.startsWith('{"type":"receipt"')).length >= receipts) break
+    if (tries === 40) throw new Error('no checkpoint covered the receipts within twenty seconds')
+  }
+  console.log('\nThe record, checked offline\n')
+  const sound = await tried('audit', 'verify', file, ...seen)
+  const text = await readFile(file, 'utf8')
+  await writeFile(file, text.replace('"outcome":"deny"', '"outcome":"allow"'))
+  console.log('\nThe same, after somebody turned one denial into an allow\n')
+  const bent = await tried('audit', 'verify', file, ...seen)
+  return sound && !bent
+}
+
+const tried = async (...args: string[]): Promise<boolean> => {
+  const { ok, text } = await countersign(...args).then(
+    text => ({ ok: true, text }),
+    (error: Error) => ({ ok: false, text: error.message.slice(error.message.indexOf('\n') + 1) }),
+  )
+  console.log(text.trimEnd().replace(/^/gm, '    '))
+  return ok
 }
 
 /** Receipts reach D1 about a second after they were committed. */

@@ -1,13 +1,13 @@
 /** What the commands' exit codes say. */
 export const exit = {
   ok: 0,
-  /** The policy folder has errors. Nothing was written. */
+  /** The policy folder has errors and nothing was written, or the record does not verify. */
   refused: 1,
   /** The command line is wrong. */
   usage: 2,
   /** Another push came first. Nothing was written. */
   lost: 3,
-  /** wrangler, or what it talks to, failed. */
+  /** wrangler or the Worker failed, or what they talk to. */
   failed: 4,
 } as const
 

@@ -1,4 +1,9 @@
 #!/usr/bin/env node
+import { exportRecord } from './audit/export.ts'
+import { list } from './audit/list.ts'
+import { show } from './audit/show.ts'
+import { tail } from './audit/tail.ts'
+import { verifyExport } from './audit/verify.ts'
 import { check } from './check.ts'
 import { type Command, helpOf, table } from './command.ts'
 import { CommandError, exit } from './exit.ts'
@@ -9,9 +14,22 @@ import { rollback } from './rollback.ts'
 import { setup } from './setup.ts'
 import { token } from './token.ts'
 
-const commands: Readonly<Record<string, Command>> = { setup, check, push, history, rollback, token }
+const commands: Readonly<Record<string, Command>> = {
+  setup,
+  check,
+  push,
+  history,
+  rollback,
+  token,
+  'audit list': list,
+  'audit show': show,
+  'audit tail': tail,
+  'audit export': exportRecord,
+  'audit verify': verifyExport,
+}
 
-const main = async ([name, ...argv]: string[]): Promise<number> => {
+const main = async (line: string[]): Promise<number> => {
+  const [name, ...argv] = named(line)
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
     console.log(overview())
     return name === undefined ? exit.usage : exit.ok
@@ -25,6 +43,13 @@ const main = async ([name, ...argv]: string[]): Promise<number> => {
   return command.run(argv)
 }
 
+/** Some commands have names of two words. */
+const named = ([first, second, ...rest]: string[]): string[] => {
+  const pair = `${first} ${second}`
+  if (first === undefined || second === undefined) return first === undefined ? [] : [first]
+  return Object.hasOwn(commands, pair) ? [pair, ...rest] : [first, second, ...rest]
+}
+
 const overview = (): string => {
   const rows = Object.entries(commands).map(([name, { summary, args }]): [string, string] => [
     [name, ...args].join(' '),
@@ -35,8 +60,8 @@ const overview = (): string => {
     '',
     table(rows),
     '',
-    'countersign COMMAND --help says more. Exit codes: 0 done, 1 the folder has errors, 2 wrong usage,',
-    '3 another push came first, 4 wrangler failed.',
+    'countersign COMMAND --help says more. Exit codes: 0 done, 1 the folder or the record has errors,',
+    '2 wrong usage, 3 another push came first, 4 wrangler or the Worker failed.',
   ].join('\n')
 }
 

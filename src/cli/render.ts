@@ -29,3 +29,14 @@ const render = ({ severity, message, policy, place, hint }: Diagnostic): string 
 
 export const plural = (count: number, thing: string): string =>
   `${count} ${count === 1 ? thing : `${thing.replace(/y$/, 'ie')}s`}`
+
+/** A table: plain columns, each as wide as what stands in it. */
+export const columns = (head: readonly string[], rows: readonly (readonly string[])[]): string => {
+  const widths = head.map((title, column) => Math.max(title.length, ...rows.map(row => row[column]?.length ?? 0)))
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd()
+  return [paint('dim', line(head)), ...rows.map(line)].join('\n')
+}
