@@ -1,55 +1,12 @@
 import type { AgentObject } from '../../agent/object.ts'
 import { jcs } from '../../durable/hash.ts'
 import type { Columns } from '../columns.ts'
-import type { Body, Link, Secrets, StoredReceipt } from '../receipt.ts'
+import type { Body, StoredReceipt } from '../receipt.ts'
 import { type LogReader, readTile } from './bucket.ts'
 import { type Entry, readBundle, readEntry } from './entry.ts'
+import type { ExportBundle, ExportedReceipt } from './lines.ts'
 import { hashRanges, type Tile, WIDTH, widthAt } from './tiles.ts'
 import { inclusionPath } from './tree.ts'
-
-/**
- * An export is NDJSON: a header, and for each bundle of the log a line that proves it, followed by its receipts. It
- * needs nothing else to be verified but the keys that one trusts.
- */
-export type ExportLine = ExportHeader | ExportBundle | ExportedReceipt | ExportedConsistency
-
-export type ExportHeader = {
-  type: 'export'
-  v: 1
-  tenant: string
-  /** Leaves that the export covers; `to` is the checkpoint's size, or the end of a full bundle before it. */
-  from: number
-  to: number
-  /** The signed checkpoint that everything below is proven to be part of. */
-  checkpoint: string
-  /** The verifier keys that the exporter says sign the log. */
-  keys: string[]
-}
-
-export type ExportBundle = {
-  type: 'bundle'
-  n: number
-  /** The leaves' hashes one after the other, base64. */
-  leaves: string
-  /** From the root over those leaves to the checkpoint's (RFC 6962, 2.1.1), base64. */
-  proof: string[]
-  /** The texts that the leaves are hashes of. */
-  entries: string[]
-}
-
-export type ExportedReceipt = Omit<Link, 'v'> & {
-  type: 'receipt'
-  leaf: number
-  hash: string
-  /** As an object where its text is canonical, as it has to be; else the text as it was found. */
-  body: Body | string
-  secrets: Secrets | string
-  /** What the record is searched by, as it was found; null where the store isn't searched. */
-  columns: (Columns & { agent: string | null }) | null
-}
-
-/** The proof that the checkpoint continues the one of size `from`. */
-export type ExportedConsistency = { type: 'consistency'; from: number; proof: string[] }
 
 /** A receipt as a store has it, with whose it is and what it is searched by there. */
 export type FoundReceipt = StoredReceipt & { chain: string; columns: ExportedReceipt['columns'] }
