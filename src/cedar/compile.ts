@@ -102,7 +102,7 @@ const VARS: { readonly [Name in VarName]: Run } = {
   context: env => env.context,
 }
 
-const UNARY: { readonly [Name in UnaryName]: (arg: Outcome) => Outcome } = {
+export const UNARY: { readonly [Name in UnaryName]: (arg: Outcome) => Outcome } = {
   '!': ops.not,
   neg: ops.negate,
   isEmpty: ops.isEmpty,

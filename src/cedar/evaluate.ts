@@ -1,6 +1,6 @@
 import type { Env } from './compile.ts'
 import type { EntityStore } from './entities.ts'
-import { type FaultCode, fault, mismatch, type Outcome } from './fault.ts'
+import { type Fault, type FaultCode, fault, mismatch } from './fault.ts'
 import type { EntityUid } from './json.ts'
 import { conditionsOf, type Policy, type PolicySet } from './policies.ts'
 import { matching } from './scope-index.ts'
@@ -49,7 +49,7 @@ export function evaluate(policies: PolicySet, request: Request, entities: Entity
     if (outcome === false) continue
     const effects = policy.effect === 'permit' ? permit : forbid
     if (outcome === true) effects.satisfied.push(policy.id)
-    else if (typeof outcome === 'object' && outcome.kind === 'unknown') effects.unknown.push(policy.id)
+    else if (outcome.code === 'unknown') effects.unknown.push(policy.id)
     else effects.errored.push(errorOf(policy, outcome))
   }
   return { permit, forbid }
@@ -117,8 +117,7 @@ function inScope(
   })
 }
 
-/** The outcome of the policy's conditions: a boolean, a fault or an unknown. */
-function run(policy: Policy, env: Env): Outcome {
+function run(policy: Policy, env: Env): boolean | Fault {
   try {
     const outcome = conditionsOf(policy)(env)
     return typeof outcome === 'boolean' ? outcome : mismatch('bool', outcome)
@@ -129,7 +128,6 @@ function run(policy: Policy, env: Env): Outcome {
   }
 }
 
-function errorOf(policy: Policy, outcome: Outcome): PolicyError {
-  if (typeof outcome !== 'object' || outcome.kind !== 'fault') throw new Error(`policy ${policy.id} has no boolean`)
-  return { policyId: policy.id, code: outcome.code, message: outcome.message }
+export function errorOf(policy: Policy, { code, message }: Fault): PolicyError {
+  return { policyId: policy.id, code, message }
 }

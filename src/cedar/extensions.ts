@@ -1,6 +1,6 @@
 import * as dates from './datetime.ts'
 import { type Decimal, parseDecimal } from './decimal.ts'
-import { fault, mismatch, type Outcome } from './fault.ts'
+import { fault, isFault, mismatch, type Outcome } from './fault.ts'
 import { type IpAddr, isInRange, isLoopback, isMulticast, parseIp } from './ip.ts'
 import type { ExtensionName } from './json.ts'
 import { divLong, type Long } from './long.ts'
@@ -67,7 +67,7 @@ export function callExtension(name: ExtensionName, args: readonly Outcome[]): Ou
   if (fn.arity === 1 && args.length === 1 && first !== undefined) return fn.call(first)
   if (fn.arity === 2 && args.length === 2 && first !== undefined && second !== undefined) return fn.call(first, second)
   // Cedar evaluates the arguments before it counts them.
-  for (const arg of args) if (typeof arg === 'object' && (arg.kind === 'fault' || arg.kind === 'unknown')) return arg
+  for (const arg of args) if (isFault(arg)) return arg
   return fault('arity', `\`${name}\` takes ${fn.arity} arguments, got ${args.length}`)
 }
 

@@ -22,6 +22,8 @@ export type FaultCode =
   | 'too_deep'
   /** The policy's JSON isn't an expression. */
   | 'malformed'
+  /** Not an error: there is no saying without the value of an unknown. */
+  | 'unknown'
 
 /** What evaluating an expression yields. */
 export type Outcome = Value | Fault
@@ -30,13 +32,20 @@ export function fault(code: FaultCode, message: string): Fault {
   return { kind: 'fault', code, message }
 }
 
-export function isFault(outcome: Outcome): outcome is Fault {
+export function isFault(outcome: Outcome | { readonly kind: string }): outcome is Fault {
   return typeof outcome === 'object' && outcome.kind === 'fault'
 }
 
-/** An operand that doesn't fit: a fault or an unknown passes through, anything else is of the wrong type. */
-export function mismatch(expected: string, actual: Outcome): Outcome {
-  if (typeof actual === 'object' && (actual.kind === 'fault' || actual.kind === 'unknown')) return actual
+/**
+ * What a step yields that needs the value of an unknown. It passes through like any fault. An unknown itself is a value:
+ * it can stand in a record, say, and never errs, while a step that needs it may still err.
+ */
+export const NEEDS_UNKNOWN: Fault = fault('unknown', 'hangs on a value that is not known')
+
+/** An operand that doesn't fit: faults pass through, unknowns may yet fit, anything else is of the wrong type. */
+export function mismatch(expected: string, actual: Outcome): Fault {
+  if (isFault(actual)) return actual
+  if (typeof actual === 'object' && actual.kind === 'unknown') return NEEDS_UNKNOWN
   return fault('type_mismatch', `expected ${expected}, got ${typeName(actual)}`)
 }
 

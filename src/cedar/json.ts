@@ -86,7 +86,6 @@ export type Expr =
   | { readonly unknown: string }
 
 export type Effect = 'permit' | 'forbid'
-type SlotId = '?principal' | '?resource'
 
 type EntityOrSlot = { readonly entity: EntityUidJson } | { readonly slot: string }
 

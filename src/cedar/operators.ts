@@ -1,5 +1,5 @@
 import type { EntityStore } from './entities.ts'
-import { fault, isFault, mismatch, type Outcome } from './fault.ts'
+import { fault, isFault, mismatch, NEEDS_UNKNOWN, type Outcome } from './fault.ts'
 import { addLong, type Long, mulLong, subLong } from './long.ts'
 import {
   type CedarSet,
@@ -7,17 +7,17 @@ import {
   type EntityRef,
   equals,
   isDisjoint,
+  isOpen,
   isSubset,
   magnitude,
-  openIn,
   recordOf,
   setOf,
   type Value,
 } from './value.ts'
 
 /**
- * The operators of Cedar that always evaluate all their operands. Each takes outcomes: a fault or an unknown among them
- * passes through, the left one first, as Cedar evaluates from left to right.
+ * The operators of Cedar that always evaluate all their operands. Each takes outcomes: a fault among them passes
+ * through, the left one first, as Cedar evaluates from left to right.
  */
 export type Binary = (left: Outcome, right: Outcome, entities: EntityStore) => Outcome
 
@@ -25,7 +25,7 @@ export const equal: Binary = (left, right) => {
   if (typeof left !== 'object' && typeof right !== 'object') return left === right
   if (isFault(left)) return left
   if (isFault(right)) return right
-  return openIn(left) ?? openIn(right) ?? equals(left, right)
+  return isOpen(left) || isOpen(right) ? NEEDS_UNKNOWN : equals(left, right)
 }
 
 export const notEqual: Binary = (left, right, entities) => not(equal(left, right, entities))
@@ -43,9 +43,8 @@ export const setContains: Binary = (left, right) => {
   if (isFault(right) && !isFault(left)) return right
   if (!isSet(left)) return mismatch('set', left)
   if (isFault(right)) return right
-  const openRight = openIn(right)
-  if (openRight !== undefined) return openRight
-  return contains(left, right) || (left.open ?? false)
+  if (isOpen(right)) return NEEDS_UNKNOWN
+  return contains(left, right) || (left.open && NEEDS_UNKNOWN)
 }
 
 export const containsAll = setComparison((left, right) => isSubset(right, left))
@@ -56,7 +55,7 @@ export const isIn: Binary = (left, right, entities) => {
   if (!isEntity(left)) return mismatch('entity', left)
   if (isEntity(right)) return left.key === right.key || (entities.get(left.key)?.ancestors.has(right.key) ?? false)
   if (!isSet(right)) return mismatch('entity or set of entities', right)
-  if (!right.entities) return right.open ?? mismatch('set of entities', right)
+  if (!right.entities) return right.open ? NEEDS_UNKNOWN : mismatch('set of entities', right)
   if (right.keys.has(left.key)) return true
   for (const ancestor of entities.get(left.key)?.ancestors ?? NONE) if (right.keys.has(ancestor)) return true
   return false
@@ -189,7 +188,7 @@ function setComparison(compare: (left: CedarSet, right: CedarSet) => boolean): B
     if (isFault(right) && !isFault(left)) return right
     if (!isSet(left)) return mismatch('set', left)
     if (!isSet(right)) return mismatch('set', right)
-    return left.open ?? right.open ?? compare(left, right)
+    return left.open || right.open ? NEEDS_UNKNOWN : compare(left, right)
   }
 }
 

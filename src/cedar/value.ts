@@ -34,15 +34,15 @@ export interface CedarSet {
   readonly keys: ReadonlySet<string>
   /** Are all members entities? */
   readonly entities: boolean
-  /** An unknown somewhere inside, if there is one. */
-  readonly open: Unknown | undefined
+  /** Is there an unknown somewhere inside? */
+  readonly open: boolean
 }
 
 export interface CedarRecord {
   readonly kind: 'record'
   readonly fields: ReadonlyMap<string, Value>
-  /** An unknown somewhere inside, if there is one. */
-  readonly open: Unknown | undefined
+  /** Is there an unknown somewhere inside? */
+  readonly open: boolean
 }
 
 /** Stands for a value that isn't at hand. Whatever needs it is left to partial evaluation. */
@@ -67,7 +67,7 @@ export function setOf(values: Iterable<Value>): CedarSet {
   const primitives = new Set<Value>()
   const keys = new Set<string>()
   let entities = true
-  let open: Unknown | undefined
+  let open = false
   for (const value of values) {
     if (typeof value !== 'object') {
       if (primitives.has(value)) continue
@@ -79,7 +79,7 @@ export function setOf(values: Iterable<Value>): CedarSet {
       keys.add(key)
       if (value.kind !== 'entity') {
         entities = false
-        open ??= openIn(value)
+        open ||= isOpen(value)
       }
     }
     items.push(value)
@@ -89,16 +89,15 @@ export function setOf(values: Iterable<Value>): CedarSet {
 
 export function recordOf(entries: Iterable<readonly [string, Value]>): CedarRecord {
   const fields = new Map(entries)
-  let open: Unknown | undefined
-  for (const value of fields.values()) open ??= openIn(value)
+  let open = false
+  for (const value of fields.values()) open ||= isOpen(value)
   return { kind: 'record', fields, open }
 }
 
-/** An unknown that the value is or holds. */
-export function openIn(value: Value): Unknown | undefined {
-  if (typeof value !== 'object') return undefined
-  if (value.kind === 'unknown') return value
-  return value.kind === 'set' || value.kind === 'record' ? value.open : undefined
+/** Is the value an unknown, or does it hold one? */
+export function isOpen(value: Value): boolean {
+  if (typeof value !== 'object') return false
+  return value.kind === 'unknown' || ((value.kind === 'set' || value.kind === 'record') && value.open)
 }
 
 /** Cedar's `==`. Values of different types are different. Of no meaning for values with unknowns inside. */

@@ -60,7 +60,7 @@ test('what needs an unknown is neither true nor false nor an error', () => {
     staticPolicies: {
       needs: policy(contextX),
       compares: policy({ '==': { left: contextX, right: { Value: 1 } } }),
-      inside: policy({ contains: { left: { '.': { left: { Var: 'context' }, attr: 's' } }, right: { Value: 1 } } }),
+      inside: policy({ contains: { left: { '.': { left: { Var: 'context' }, attr: 's' } }, right: { Value: 2 } } }),
       whole: policy({ '==': { left: { Var: 'context' }, right: { Record: {} } } }),
       shortCut: policy({ '&&': { left: { Value: false }, right: contextX } }),
       present: policy({ has: { left: { Var: 'context' }, attr: 'x' } }),

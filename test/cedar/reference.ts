@@ -21,12 +21,6 @@ export function parsePolicy(text: string): PolicyJson {
   return answer.json as PolicyJson
 }
 
-function parseTemplate(text: string): PolicyJson {
-  const answer = lossless(() => wasm.templateToJson(text))
-  if (answer.type === 'failure') throw new Error(explain(answer.errors))
-  return answer.json as PolicyJson
-}
-
 export function parseSchema(text: string): SchemaJson {
   const answer = wasm.schemaToJsonWithResolvedTypes(text)
   if (answer.type === 'failure') throw new Error(explain(answer.errors))
