@@ -38,7 +38,7 @@ export const buildWorker = async (into: string, { minify }: { minify: boolean })
 }
 
 /** Bundles one of the benchmark's own workers. */
-export const buildHelper = async (name: 'floors' | 'kv' | 'd1', into: string): Promise<string> => {
+export const buildHelper = async (name: 'floors' | 'kv' | 'd1' | 'r2', into: string): Promise<string> => {
   const outfile = join(into, `${name}.js`)
   await build({
     entryPoints: [fileURLToPath(new URL(`workers/${name}.ts`, import.meta.url))],

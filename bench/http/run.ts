@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildHelper, buildWorker } from './build.ts'
 import { type Cerbos, startCerbos } from './cerbos.ts'
+import { cloudConfig, workerConfig } from './config.ts'
 import { arrived, migrate } from './database.ts'
 import { load, post, type Round, type Target } from './load.ts'
 import { profileOf } from './profile.ts'
@@ -25,6 +26,7 @@ const HELP = `--rounds N       how often each target is measured, in turn (5)
 Every object's commit waits for the disk that TMPDIR lies on, one after the other: workerd is one thread. On a slow or
 busy disk that is most of what is measured; in memory (TMPDIR=/dev/shm) it is processor time alone. "µs CPU" is the
 processor time of the server's process for each request, with all that it does besides; it suffers least from others.
+D1 and R2 are other machines in production; here they are stand-ins in a process of their own, on the same cores.
 Ratios are medians of the rounds' ratios.`
 
 const { values } = parseArgs({
@@ -46,7 +48,7 @@ const AIM = 0.7
 
 const INCLUDED = `What an answer includes
 decision       token checked, policies, limits and standing of the agent, a receipt chained and on disk before the
-               answer, a signed permit; copies of the receipts go to D1 meanwhile, in the same process
+               answer, a signed permit; copies of the receipts go to D1 meanwhile, and the log of them to R2
 Cerbos server  token checked, policies; the decision goes to a log file, unchained, after the answer maybe; attributes
                of agent, user and resource come with each request; on all cores, where workerd takes one`
 
@@ -71,15 +73,23 @@ async function main(): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'countersign-bench-'))
   process.once('exit', () => rmSync(dir, { recursive: true, force: true }))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
-  let server: Server | undefined
+  let cloud: Server<'d1' | 'r2'> | undefined
+  let server: Server<'countersign' | 'floors'> | undefined
   let cerbos: Cerbos | undefined
   try {
     const scene = await createScene()
     const built = await buildWorker(join(dir, 'dist'), { minify: !values.profile })
-    const [floors, kv, d1] = await Promise.all((['floors', 'kv', 'd1'] as const).map(name => buildHelper(name, dir)))
-    const scripts = { countersign: built.script, floors: floors ?? '', kv: kv ?? '', d1: d1 ?? '' }
-    server = await startWorkerd({ dir, scripts, vars: scene.vars, keys: scene.keys }, { inspect: values.profile })
-    await migrate(server.ports.d1)
+    const [floors, kv, d1, r2] = await Promise.all([
+      buildHelper('floors', dir),
+      buildHelper('kv', dir),
+      buildHelper('d1', dir),
+      buildHelper('r2', dir),
+    ])
+    const scripts = { countersign: built.script, floors, kv, d1, r2 }
+    const setting = { dir, scripts, vars: scene.vars, keys: scene.keys }
+    cloud = await startWorkerd(dir, 'cloud', cloudConfig(setting))
+    await migrate(cloud.ports.d1)
+    server = await startWorkerd(dir, 'worker', workerConfig(setting, cloud.ports), { inspect: values.profile })
 
     const measured = targets(scene, server)
     if (values.peers) {
@@ -91,28 +101,29 @@ async function main(): Promise<void> {
         `${connections} connections, ${rounds} rounds of ${seconds} s, ${cpus().length} cores that the load shares.`,
     )
     const how = { connections, runUp: RUN_UP, seconds }
-    if (server.inspector === undefined) await compare(measured, server, rounds, how)
+    if (server.inspector === undefined) await compare(measured, cloud.ports.d1, rounds, how)
     else await profile(measured, server.inspector, built.sourceMap, how)
   } finally {
     await cerbos?.stop()
     await server?.stop()
+    await cloud?.stop()
   }
 }
 
 type How = Parameters<typeof load>[1]
 
-async function compare(measured: readonly Measured[], server: Server, rounds: number, how: How): Promise<void> {
+async function compare(measured: readonly Measured[], database: number, rounds: number, how: How): Promise<void> {
   const decided = () => sum(measured.flatMap(({ rounds, tenant }) => (tenant ? rounds.map(({ all }) => all) : [])))
   for (let round = 0; round < rounds; round++) {
     for (const each of rotated(measured, round)) {
       await measure(each, how)
       // What one target leaves to be done later must not be done on another's time.
-      await arrived(server.ports.d1, decided())
+      await arrived(database, decided())
     }
   }
   print(measured)
   if (values.peers) console.log(`\n${INCLUDED}\n`)
-  const receipts = await arrived(server.ports.d1, decided())
+  const receipts = await arrived(database, decided())
   console.log(`${receipts.toLocaleString('en')} receipts in D1 of ${decided().toLocaleString('en')} decisions.`)
   if (receipts !== decided()) process.exitCode = 1
 }
@@ -126,7 +137,7 @@ async function profile(measured: readonly Measured[], inspector: number, sourceM
   })
 }
 
-function targets(scene: Scene, server: Server): Measured[] {
+function targets(scene: Scene, server: Server<'countersign' | 'floors'>): Measured[] {
   const decisions = (tenant: TenantName, name: string): Measured => ({
     target: decisionsOf(tenant, name, scene, server.ports.countersign),
     used: server.cpu,

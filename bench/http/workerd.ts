@@ -1,30 +1,36 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import * as v from 'valibot'
-import { type Setting, SOCKETS, workerdConfig } from './config.ts'
+import type { Config } from './config.ts'
 import { type Running, start } from './process.ts'
 
-export type Server = Pick<Running, 'cpu' | 'stop'> & {
-  ports: Record<(typeof SOCKETS)[number], number>
+export type Server<Socket extends string> = Pick<Running, 'cpu' | 'stop'> & Listens<Socket>
+
+type Listens<Socket extends string> = {
+  ports: Record<Socket, number>
   /** The port of the inspector, where it was asked for. */
   inspector: number | undefined
 }
 
-/** Starts workerd and waits until every socket listens. Its objects lie in `setting.dir`. */
-export const startWorkerd = async (setting: Setting, { inspect }: { inspect: boolean }): Promise<Server> => {
-  const config = join(setting.dir, 'workerd.capnp')
-  mkdirSync(join(setting.dir, 'objects'), { recursive: true })
-  writeFileSync(config, workerdConfig(setting))
+/** Starts workerd under `name`, its config in `dir`, and waits until every socket listens. */
+export const startWorkerd = async <Socket extends string>(
+  dir: string,
+  name: string,
+  { text, sockets }: Config<Socket>,
+  { inspect = false } = {},
+): Promise<Server<Socket>> => {
+  const path = join(dir, `${name}.capnp`)
+  writeFileSync(path, text)
   const inspector = inspect ? ['--inspector-addr=127.0.0.1:0'] : []
   // Durable Objects on local disk still count as experimental in workerd.
-  const args = ['serve', '--experimental', '--control-fd=3', ...inspector, config]
+  const args = ['serve', '--experimental', '--control-fd=3', ...inspector, path]
   const running = start(binary(), args, { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] })
   try {
     const control = running.child.stdio[3]
     if (!(control instanceof Readable)) throw new Error('workerd has no control channel')
-    return { ...(await listening(control, inspect, running.ended)), cpu: running.cpu, stop: running.stop }
+    return { ...(await listening(control, sockets, inspect, running.ended)), cpu: running.cpu, stop: running.stop }
   } catch (error) {
     await running.stop()
     throw new Error(`workerd did not start\n${running.output()}`, { cause: error })
@@ -40,13 +46,15 @@ const binary = (): string => {
 const Listening = v.object({ event: v.string(), socket: v.optional(v.string()), port: v.number() })
 
 /** Where workerd listens, as it tells on its control channel, a line of JSON for each socket. */
-const listening = (
+const listening = <Socket extends string>(
   control: Readable,
+  sockets: readonly Socket[],
   inspect: boolean,
   ended: Promise<unknown>,
-): Promise<Pick<Server, 'ports' | 'inspector'>> =>
+): Promise<Listens<Socket>> =>
   new Promise((resolve, reject) => {
-    const ports: Partial<Server['ports']> = {}
+    const ports: Partial<Record<Socket, number>> = {}
+    const complete = (all: typeof ports): all is Record<Socket, number> => sockets.every(name => name in all)
     let inspector: number | undefined
     let pending = ''
     const timer = setTimeout(() => reject(new Error('it does not listen')), 30_000)
@@ -56,14 +64,12 @@ const listening = (
       pending = lines.pop() ?? ''
       for (const line of lines) {
         const { event, socket, port } = v.parse(Listening, JSON.parse(line))
-        const name = SOCKETS.find(each => each === socket)
+        const name = sockets.find(each => each === socket)
         if (name) ports[name] = port
         if (event === 'listen-inspector') inspector = port
       }
-      const { countersign, floors, d1 } = ports
-      if (countersign === undefined || floors === undefined || d1 === undefined) return
-      if (inspect && inspector === undefined) return
+      if (!complete(ports) || (inspect && inspector === undefined)) return
       clearTimeout(timer)
-      resolve({ ports: { countersign, floors, d1 }, inspector })
+      resolve({ ports, inspector })
     })
   })

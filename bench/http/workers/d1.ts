@@ -4,7 +4,7 @@ import type { DurableObjectNamespace, SqlStorageValue } from '@cloudflare/worker
 /**
  * Stands in for D1: workerd's own D1 binding speaks HTTP to a service, and here that service is one SQLite Durable
  * Object, as D1 itself is one. So every batch of receipts is really parsed, written with all its indexes and committed
- * to disk, on the cores that the decisions run on; in production those are other machines.
+ * to disk, on the cores that the decisions run on, if not on their thread; in production those are other machines.
  */
 
 type Env = { DATABASE: DurableObjectNamespace<DatabaseObject> }
