@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 import { compileFixtures } from './test/bundles.ts'
@@ -8,6 +8,8 @@ const signingKey = () => generateKeyPairSync('ed25519').privateKey.export({ form
 const SIGNING_KEYS = JSON.stringify({ keys: [signingKey(), { ...signingKey(), published_only: true }] })
 // Looked for here too: wrangler warns of a secret that it doesn't find.
 process.env.SIGNING_KEYS = SIGNING_KEYS
+const KEY_ENCRYPTION_KEY = randomBytes(32).toString('base64url')
+process.env.KEY_ENCRYPTION_KEY = KEY_ENCRYPTION_KEY
 
 const bindings = {
   TEST_MIGRATIONS: await readD1Migrations('./migrations'),
@@ -18,6 +20,7 @@ const bindings = {
   // how large a record the tests of its queries make
   TEST_RECEIPTS: process.env.TEST_RECEIPTS ?? '20000',
   SIGNING_KEYS,
+  KEY_ENCRYPTION_KEY,
 }
 
 // Nothing is judged by time; these only end what hangs, on a machine that may be busy with other things.

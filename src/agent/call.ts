@@ -1,4 +1,4 @@
-import type { Body, Head, Secrets, StoredReceipt } from '../audit/receipt.ts'
+import type { Body, Head, ReceiptKind, Secrets, StoredReceipt } from '../audit/receipt.ts'
 import type { Problem } from '../cedar/convert.ts'
 import type { Outcome } from '../decision/answer.ts'
 import type { Reason } from '../decision/reasons.ts'
@@ -81,6 +81,18 @@ export type StandingCall = {
   reason: string
   /** Milliseconds. */
   at: number
+}
+
+/** A receipt of something that no decision was about. */
+export type NoteCall = {
+  v: 1
+  tenant: string
+  agent: string
+  kind: ReceiptKind
+  /** Milliseconds. */
+  at: number
+  body: Body
+  secrets: Secrets
 }
 
 export type Standing = {

@@ -3,8 +3,9 @@ import type { CollectorObject } from '../audit/collector.ts'
 import type { StoredReceipt } from '../audit/receipt.ts'
 import { arm, runDue } from '../durable/due.ts'
 import { migrate } from '../durable/schema.ts'
-import type { DecideCall, DecideReply, Standing, StandingCall, Status } from './call.ts'
+import type { DecideCall, DecideReply, NoteCall, Standing, StandingCall, Status } from './call.ts'
 import { decide } from './decide.ts'
+import { note } from './note.ts'
 import { flushing, refill, unflushed } from './outbox.ts'
 import { pruning } from './prune.ts'
 import { receiptsAfter } from './receipts.ts'
@@ -36,6 +37,10 @@ export class AgentObject extends DurableObject<AgentEnv> {
 
   resume(call: StandingCall): Standing {
     return setStanding(this.ctx.storage, this.#chain, false, call, this.#clock)
+  }
+
+  note(call: NoteCall): { seq: number; hash: string } {
+    return note(this.ctx.storage, this.#chain, call, this.#clock)
   }
 
   /** `undefined` where nothing was ever asked of this object. */

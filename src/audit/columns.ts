@@ -1,6 +1,6 @@
 import type { EntityUid } from '../cedar/json.ts'
 import { uidText } from '../identity/uid.ts'
-import type { Body, DecisionRecord, Secrets } from './receipt.ts'
+import { type Body, type DecisionRecord, isSealed, type Secrets } from './receipt.ts'
 
 /** What a receipt is searched by. The values are copies; those that are personal come from the erasable secrets. */
 export type Columns = {
@@ -14,7 +14,11 @@ export type Columns = {
 }
 
 export const columnsOf = (body: Body & { decision?: DecisionRecord }, secrets: Secrets): Columns => {
-  const member = (name: string) => textOf(name in secrets ? secrets[name]?.value : body[name])
+  const member = (name: string): string | null => {
+    const secret = secrets[name]
+    if (!secret) return textOf(body[name])
+    return isSealed(secret) ? (secret.blind ?? null) : textOf(secret.value)
+  }
   return {
     evaluation_id: body.decision?.evaluation_id ?? null,
     caller: member('caller'),
@@ -27,7 +31,7 @@ export const columnsOf = (body: Body & { decision?: DecisionRecord }, secrets: S
 }
 
 /** A string as it is; an entity, or AuthZEN's subject or resource, as Cedar writes its UID. */
-const textOf = (value: unknown): string | null => {
+export const textOf = (value: unknown): string | null => {
   if (typeof value === 'string') return value
   return isUid(value) ? uidText(value) : null
 }

@@ -1,4 +1,4 @@
-import type { DecisionRecord, Secrets } from './receipt.ts'
+import { clearValue, type DecisionRecord, type Secrets } from './receipt.ts'
 
 /** Receipts in the forms that other systems take in. */
 export type Told = {
@@ -30,7 +30,7 @@ export const cloudEventOf = (receipt: Told, source: string): Record<string, unkn
 export const ocsfOf = (receipt: Told, source: string): Record<string, unknown> => {
   const { body, secrets, kind, at, hash, chain, seq } = receipt
   const { decision } = body
-  const said = (name: string) => (name in secrets ? secrets[name]?.value : undefined)
+  const said = (name: string) => clearValue(secrets, name)
   const outcome = decision ? OUTCOMES[decision.outcome] : OUTCOMES.allow
   const agent = nameOf(body.agent)
   const user = said('user')

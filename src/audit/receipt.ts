@@ -3,7 +3,7 @@ import type { Outcome } from '../decision/answer.ts'
 import type { Reason } from '../decision/reasons.ts'
 import { contentHash, jcs, sha256 } from '../durable/hash.ts'
 
-export type ReceiptKind = 'decision' | 'suspension' | 'resumption'
+export type ReceiptKind = 'decision' | 'suspension' | 'resumption' | 'erasure'
 
 /**
  * What a receipt's hash covers. The body is committed to, not embedded, so that personal values can be erased later
@@ -22,8 +22,18 @@ export type Link = {
 
 /** A value that may be personal: the receipt's body holds only `commitment(secret)`. */
 export type Secret = { salt: string; value: unknown }
+/** The same under the key of whom it is about, which `subject` stands for; `blind` is what it is searched by. */
+export type Sealed = { sealed: string; subject: string; blind?: string }
 /** By the name of the body's member that commits to each. Erasable. */
-export type Secrets = Record<string, Secret>
+export type Secrets = Record<string, Secret | Sealed>
+
+export const isSealed = (secret: Secret | Sealed): secret is Sealed => 'sealed' in secret
+
+/** A secret's value, unless it was erased or lies under a key. */
+export const clearValue = (secrets: Secrets, name: string): unknown => {
+  const secret = Object.hasOwn(secrets, name) ? secrets[name] : undefined
+  return secret && !isSealed(secret) ? secret.value : undefined
+}
 
 /**
  * The JSON object that `bodyCommit` covers; secrets stand in it as their commitments. Of its members `caller`, `user`,

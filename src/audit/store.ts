@@ -140,6 +140,15 @@ const windowOf = (tenant: string, filter: Filter, index: Lead | undefined, befor
   }
 }
 
+/** Empties what an erased subject could be found by. What was stored of them lies under a key that is gone. */
+export const forget = async (db: D1Database, tenant: string, subject: string): Promise<void> => {
+  await db.batch(
+    (['user', 'resource'] as const).map(column =>
+      db.prepare(`UPDATE receipts SET ${column} = NULL WHERE tenant = ? AND ${column} = ?`).bind(tenant, subject),
+    ),
+  )
+}
+
 const recorded = (row: Row): Recorded => {
   const { tenant, agent, chain, seq, prev, kind, at, bodyCommit, hash } = row
   return {

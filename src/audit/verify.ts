@@ -7,7 +7,7 @@ import { type Entry, readEntry } from './log/entry.ts'
 import { type Checkpoint, isSignedBy, readCheckpoint, readNote, readVkey } from './log/note.ts'
 import { hashesOf, WIDTH, widthAt } from './log/tiles.ts'
 import { type Hash, isConsistent, leafHash, rootOf, same, treeHash } from './log/tree.ts'
-import { commitment, GENESIS, linkHash, type Secrets } from './receipt.ts'
+import { commitment, GENESIS, isSealed, linkHash, type Secrets } from './receipt.ts'
 
 /** Something that doesn't hold, and which record it is. */
 export type Finding = {
@@ -66,7 +66,13 @@ export const createVerifier = (keys: readonly string[], remembered: readonly Rem
 
 const Uid = v.object({ type: v.string(), id: v.string() })
 const Json = v.record(v.string(), v.unknown())
-const SecretsShape = v.record(v.string(), v.object({ salt: v.string(), value: v.unknown() }))
+const SecretsShape = v.record(
+  v.string(),
+  v.union([
+    v.object({ salt: v.string(), value: v.unknown() }),
+    v.object({ sealed: v.string(), subject: v.string(), blind: v.exactOptional(v.string()) }),
+  ]),
+)
 const Text = v.nullable(v.string())
 
 const Line = v.variant('type', [
@@ -276,7 +282,10 @@ const wrongBody = ({ body, bodyCommit, secrets, columns, chain }: ReceiptLine, t
   const known = v.safeParse(SecretsShape, secrets)
   if (!known.success) return ['the secrets are not readable']
   const problems = Object.entries(known.output).flatMap(([name, secret]) =>
-    body[name] === commitment(secret) ? [] : [`the value of ${name} is not the one that was committed to`],
+    // what lies under a key can be checked by whoever has it
+    isSealed(secret) || body[name] === commitment(secret)
+      ? []
+      : [`the value of ${name} is not the one that was committed to`],
   )
   if (!columns || problems.length > 0) return problems
   return [...problems, ...wrongColumns(body, known.output, columns, chain, tenant)]
@@ -295,7 +304,7 @@ const wrongColumns = (
   const expected: Record<string, string | null> = columnsOf(body, secrets)
   const problems = Object.entries(columns).flatMap(([name, value]) =>
     // an erasure empties the column with the value
-    value === expected[name] || (value === null && name in body && !(name in secrets))
+    value === expected[name] || (value === null && name in body && isErasable(secrets[name]))
       ? []
       : [`the column ${name} is not what the receipt says`],
   )
@@ -303,6 +312,8 @@ const wrongColumns = (
     ? problems
     : [...problems, 'the column agent is not what the receipt says']
 }
+
+const isErasable = (secret: Secrets[string] | undefined): boolean => secret === undefined || isSealed(secret)
 
 const isAgentOf = (column: string | null, agent: unknown, chain: string, tenant: string): boolean => {
   if (typeof agent === 'string') return column === agent

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { command } from './command.ts'
@@ -34,5 +35,6 @@ export const setup = command({
 const variables = async (): Promise<Record<string, string>> => ({
   LOCAL: '"true"',
   // Single quotes keep the JSON's own.
+  KEY_ENCRYPTION_KEY: `"${randomBytes(32).toString('base64url')}"`,
   SIGNING_KEYS: `'${JSON.stringify({ keys: [await newKey()] })}'`,
 })

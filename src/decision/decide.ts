@@ -1,5 +1,6 @@
 import type { DecideCall, Decided, DecideReply } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
+import type { Vault } from '../audit/privacy/vault.ts'
 import { sha256 } from '../durable/hash.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { Signer } from '../identity/keys.ts'
@@ -11,6 +12,7 @@ import type { Ask } from './ask.ts'
 import { settleAt } from './object.ts'
 import { type Prepared, prepare } from './prepare.ts'
 import { isRefusal, type Refusal, refusal } from './refusal.ts'
+import { sealed } from './sealed.ts'
 import type { Edge } from './what.ts'
 
 /** One call by an authenticated caller. */
@@ -29,6 +31,8 @@ export type Call = {
 export type Deps = {
   agents: DurableObjectNamespace<AgentObject>
   signer: Signer
+  /** Keys of those whose data the tenant marks as personal. */
+  vault: Vault
   /** Moves the call to a newer activation that an object knows of, or `undefined` where the call doesn't hold there. */
   adopt: (newer: Activation) => Promise<Pick<Call, 'bundle' | 'caller'> | undefined>
 }
@@ -120,7 +124,9 @@ const settleRun = async (run: Run, call: Call, deps: Deps, mayMove: boolean): Pr
     ...object,
     bundle: { seq: bundle.seq, hash: bundle.hash },
     now: edge.now,
-    items: items.map(item => ({ ...item.prepared.item, ...idempotencyOf(item, call) })),
+    items: await Promise.all(
+      items.map(async item => ({ ...(await sealed(item.prepared, call, deps.vault)), ...idempotencyOf(item, call) })),
+    ),
     stop,
   })
   const deny = (reason: Unrecorded, from = 0) =>

@@ -1,5 +1,6 @@
 import { uuidv7 } from 'uuidv7'
 import type { DecideItem } from '../agent/call.ts'
+import { redact } from '../audit/privacy/redact.ts'
 import type { EntityUid } from '../cedar/json.ts'
 import { contentHash } from '../durable/hash.ts'
 import { nameOf, shardOf } from '../durable/names.ts'
@@ -30,7 +31,7 @@ const PERMIT_MS = 60_000
 const UNATTRIBUTED_CHAINS = 4
 const UNATTRIBUTED_ATTEMPTS = { capacity: 60, windowMs: 60_000 }
 
-const NO_PROGRAM = { v: 1, legs: [], absentDuties: [] } as const satisfies DecideItem['program']
+export const NO_PROGRAM = { v: 1, legs: [], absentDuties: [] } as const satisfies DecideItem['program']
 
 /** identity → request → cedar, for one action: all of the way that needs no state. */
 export const prepare = (ask: Ask, call: Call): Prepared | Refusal => {
@@ -44,14 +45,18 @@ export const prepare = (ask: Ask, call: Call): Prepared | Refusal => {
     resource: ask.resource,
     arguments: args,
   })
+  const kept = redact(ask, call.bundle.settings.privacy)
   return {
     ask,
     who: actor,
     object: objectOf(actor, call),
     item: {
       evaluationId: uuidv7(),
-      ...judge(ask, actor, call),
-      ...recordOf(ask, actor, call.caller, { actionHash: hash, ...(call.requestId && { requestId: call.requestId }) }),
+      ...(kept.denied ? { program: NO_PROGRAM, denied: kept.denied } : judge(ask, actor, call)),
+      ...recordOf(kept.ask, actor, call.caller, {
+        ...(!kept.masked && { actionHash: hash }),
+        ...(call.requestId && { requestId: call.requestId }),
+      }),
       permitMs: PERMIT_MS,
     },
     intent: { actionHash: hash, argumentsHash: contentHash(args) },

@@ -20,6 +20,9 @@ export const reasons = {
   unknown_agent: "The token is genuine, but the tenant's bundle knows no such agent.",
   unknown_principal: "The tenant's bundle knows no entity of the subject's type.",
   unknown_action: "The tenant's schema has no such action.",
+  credential_refused:
+    'The request holds what looks like a credential, which the tenant refuses; `problems` points to it.',
+  redaction_failed: 'What must not be stored in clear could not be masked or encrypted.',
   schema_mismatch: "The request doesn't fit the schema; `problems` points to the places.",
   // decided by the state of the control plane
   no_policy: 'The tenant has no bundle of policies.',

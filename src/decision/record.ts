@@ -12,7 +12,7 @@ export const recordOf = (
   ask: Ask,
   { principals, asserts }: Who,
   caller: Caller,
-  more: { actionHash: string; requestId?: string },
+  more: { actionHash?: string; requestId?: string },
 ): { body: Body; secrets: Record<string, Secret> } => {
   const { actor, chain, user } = principals
   const personal: Record<string, unknown> = {
@@ -38,7 +38,7 @@ export const recordOf = (
     ...(more.requestId !== undefined && { request_id: more.requestId }),
   }
   // The action's hash covers the arguments and could be guessed back to them, so it is committed to as well.
-  const hidden = { ...secrets, action_hash: salted(more.actionHash) }
+  const hidden = { ...secrets, ...(more.actionHash !== undefined && { action_hash: salted(more.actionHash) }) }
   for (const [name, secret] of Object.entries(hidden)) body[name] = commitment(secret)
   return { body, secrets: hidden }
 }

@@ -2,6 +2,7 @@ import { type Context, Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import { uuidv7 } from 'uuidv7'
 import * as v from 'valibot'
+import { vaultOf } from '../audit/privacy/vault.ts'
 import { Answer, FailedItem, failedItem, unrecorded } from '../decision/answer.ts'
 import { Ask, asksOf, Batch, read, type Semantic } from '../decision/ask.ts'
 import { type Call, type Deps, decide, type Result } from '../decision/decide.ts'
@@ -118,6 +119,7 @@ const judge = async (
   const deps: Deps = {
     agents: c.env.AGENT,
     signer: await signer(c.env),
+    vault: vaultOf(c.env, place.tenant, now),
     adopt: async newer => {
       const found = await parts.source.adopt(place.tenant, newer, sourceIo(c))
       if (!found.ok) return undefined

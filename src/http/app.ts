@@ -4,6 +4,7 @@ import { openAPIRouteHandler } from 'hono-openapi'
 import { refusal } from '../decision/refusal.ts'
 import { access } from './access.ts'
 import { agents } from './agents.ts'
+import { erasures } from './erasures.ts'
 import { log } from './log.ts'
 import { problem } from './problem.ts'
 import { record } from './record.ts'
@@ -53,6 +54,7 @@ export const createApp = (parts: Parts) => {
   app.route('/', agents)
   app.route('/', record)
   app.route('/', log)
+  app.route('/', erasures)
   app.route('/', wellKnown)
   app.get('/openapi.json', openAPIRouteHandler(app, { documentation: DOCUMENTATION }))
 

@@ -2,11 +2,14 @@ import { Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
 import { backlogOf } from '../audit/collectors.ts'
+import { isSearchedBlind, openSecrets } from '../audit/privacy/seal.ts'
+import { type Vault, vaultOf } from '../audit/privacy/vault.ts'
 import { type Filter, type Recorded, receiptOf, receiptsOf } from '../audit/store.ts'
 import { outcomes } from '../decision/answer.ts'
 import { read } from '../decision/ask.ts'
 import { reasons } from '../decision/reasons.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
+import type { Privacy } from '../policy/tenant.ts'
 import { authenticated } from './authenticated.ts'
 import { json, problems } from './describe.ts'
 import { problem } from './problem.ts'
@@ -70,14 +73,19 @@ export const record = new Hono<AppEnv>()
       const query = read(Query, c.req.query())
       if (isRefusal(query)) return problem(query)
       const { cursor, limit, ...filter } = query
-      const page = await receiptsOf(c.env.DB, c.var.place.tenant, defined(filter), {
+      const vault = vaultOf(c.env, c.var.place.tenant, c.var.now)
+      const { privacy } = c.var.session.bundle.settings
+      const page = await receiptsOf(c.env.DB, c.var.place.tenant, await blinded(defined(filter), privacy, vault), {
         limit,
         ...(cursor !== undefined && { cursor }),
       })
       if (!page)
         return problem(refusal(400, 'malformed_request', { pointer: '/cursor', detail: 'not a cursor of ours' }))
       const { receipts, next } = page
-      return c.json({ receipts: receipts.map(shown), ...(next !== undefined && { next }) })
+      return c.json({
+        receipts: await Promise.all(receipts.map(receipt => shown(receipt, vault))),
+        ...(next !== undefined && { next }),
+      })
     },
   )
   .get(
@@ -89,7 +97,8 @@ export const record = new Hono<AppEnv>()
     authenticated(['auditor', 'admin']),
     async c => {
       const receipt = await receiptOf(c.env.DB, c.var.place.tenant, c.req.param('id'))
-      return receipt ? c.json(shown(receipt)) : problem(refusal(404, 'not_found'))
+      const vault = vaultOf(c.env, c.var.place.tenant, c.var.now)
+      return receipt ? c.json(await shown(receipt, vault)) : problem(refusal(404, 'not_found'))
     },
   )
   .get(
@@ -110,4 +119,18 @@ export const record = new Hono<AppEnv>()
 const defined = (filter: { [K in keyof Filter]?: Filter[K] | undefined }): Filter =>
   Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined))
 
-const shown = ({ tenant: _, ...receipt }: Recorded) => receipt
+/** Auditors read in clear what still has a key. */
+const shown = async ({ tenant: _, ...receipt }: Recorded, vault: Vault) => ({
+  ...receipt,
+  secrets: await openSecrets(receipt.secrets, vault),
+})
+
+/** What lies under keys is searched by what stands for it. */
+const blinded = async (filter: Filter, privacy: Privacy | undefined, vault: Vault): Promise<Filter> => {
+  const changed = { ...filter }
+  for (const field of ['user', 'resource'] as const) {
+    const text = filter[field]
+    if (text !== undefined && isSearchedBlind(field, text, privacy)) changed[field] = await vault.blind(text)
+  }
+  return changed
+}

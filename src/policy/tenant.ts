@@ -84,6 +84,32 @@ const WitnessKey = v.pipe(
   ),
 )
 
+const fields = ['caller', 'user', 'resource', 'arguments', 'asserted'] as const
+
+const Privacy = v.strictObject({
+  /** What is stored under the key of the user it was done for, or of the resource it was done to. The first that fits counts. */
+  personal: v.optional(
+    v.array(
+      v.strictObject({
+        of: v.picklist(['user', 'resource']),
+        /** Only where that is of one of these types. */
+        types: v.optional(v.array(TypeName)),
+        fields: v.pipe(v.array(v.picklist(fields)), v.minLength(1)),
+      }),
+    ),
+    [],
+  ),
+  credentials: v.optional(
+    v.strictObject({
+      /** Further names of members that hold credentials. */
+      names: v.optional(v.array(v.pipe(v.string(), v.minLength(1))), []),
+      /** What becomes of a request that holds one: it is masked in the record, or denied too. */
+      on_sight: v.optional(v.picklist(['mask', 'refuse']), 'mask'),
+    }),
+  ),
+})
+export type Privacy = v.InferOutput<typeof Privacy>
+
 export const Tenant = v.strictObject({
   $schema: v.optional(v.string()),
   tenant: TenantName,
@@ -99,6 +125,7 @@ export const Tenant = v.strictObject({
     }),
     {},
   ),
+  privacy: v.optional(Privacy),
   /** The log of receipts. */
   log: v.optional(
     v.strictObject({

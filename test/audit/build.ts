@@ -4,6 +4,7 @@ import {
   commitment,
   type Head,
   nextReceipt,
+  type Secret,
   type Secrets,
   type StoredReceipt,
 } from '../../src/audit/receipt.ts'
@@ -26,7 +27,9 @@ export const chainOf = (entries: Entry[], more: Partial<Omit<CollectCall, 'recei
 }
 
 const recordOf = ({ outcome = 'allow', resource = '7', user, body = {} }: Entry): { body: Body; secrets: Secrets } => {
-  const secrets: Secrets = { resource: { salt: crypto.randomUUID(), value: { type: 'Order', id: resource } } }
+  const secrets: Record<string, Secret> = {
+    resource: { salt: crypto.randomUUID(), value: { type: 'Order', id: resource } },
+  }
   if (user !== undefined) secrets.user = { salt: crypto.randomUUID(), value: { type: 'User', id: user } }
   const commitments = Object.fromEntries(Object.entries(secrets).map(([name, secret]) => [name, commitment(secret)]))
   const decision = {

@@ -1,0 +1,63 @@
+import { Hono } from 'hono'
+import { describeRoute } from 'hono-openapi'
+import { base64url } from 'jose'
+import * as v from 'valibot'
+import { vaultOf } from '../audit/privacy/vault.ts'
+import { commitment, type Secret } from '../audit/receipt.ts'
+import { forget } from '../audit/store.ts'
+import { read } from '../decision/ask.ts'
+import { isRefusal, refusal } from '../decision/refusal.ts'
+import { nameOf } from '../durable/names.ts'
+import { uidText } from '../identity/uid.ts'
+import { authenticated } from './authenticated.ts'
+import { readBody } from './body.ts'
+import { json, jsonBody, problems } from './describe.ts'
+import { problem } from './problem.ts'
+import type { AppEnv } from './types.ts'
+
+const Text = v.pipe(v.string(), v.minLength(1), v.maxLength(1_000))
+const Erasure = v.object({ subject: v.object({ type: Text, id: Text }), reason: Text })
+const Erased = v.object({
+  /** The receipt that says so, without saying who it was. */
+  receipt: v.object({ chain: v.string(), seq: v.number(), hash: v.string() }),
+})
+
+/** Takes a person's data out of the record, for good: their key goes, and what lies under it can't be read by anyone. */
+export const erasures = new Hono<AppEnv>().post(
+  '/v1/erasures',
+  describeRoute({
+    summary: 'Erase the personal data of a user or resource',
+    requestBody: jsonBody(Erasure),
+    responses: { 200: json('Erased', Erased), ...problems(400, 401, 403, 404, 413) },
+  }),
+  authenticated(['admin']),
+  async c => {
+    const body = await readBody(c)
+    if (isRefusal(body)) return problem(body)
+    const wanted = read(Erasure, body.value)
+    if (isRefusal(wanted)) return problem(wanted)
+    const { tenant } = c.var.place
+    const vault = vaultOf(c.env, tenant, c.var.now)
+    const subject = await vault.blind(uidText(wanted.subject))
+    if (!(await vault.erase(subject)))
+      return problem(refusal(404, 'not_found', { detail: 'nothing is kept under a key of theirs' }))
+    await forget(c.env.DB, tenant, subject)
+    const secrets = { caller: salted(c.var.session.caller.name), reason: salted(wanted.reason) }
+    const chain = nameOf('unattributed', tenant, 'record')
+    const receipt = await c.env.AGENT.getByName(chain).note({
+      v: 1,
+      tenant,
+      agent: 'record',
+      kind: 'erasure',
+      at: c.var.now,
+      body: { agent: 'record', subject, caller: commitment(secrets.caller), reason: commitment(secrets.reason) },
+      secrets,
+    })
+    return c.json({ receipt: { chain, ...receipt } } satisfies v.InferOutput<typeof Erased>)
+  },
+)
+
+const salted = (value: string): Secret => ({
+  salt: base64url.encode(crypto.getRandomValues(new Uint8Array(16))),
+  value,
+})
