@@ -70,6 +70,15 @@ export const Issuer = v.strictObject({
 })
 export type Issuer = v.InferOutput<typeof Issuer>
 
+/** A host that the Worker may call: `login.example`, or `login.example:8443` where the port isn't 443. */
+const OutgoingHost = v.pipe(
+  v.string(),
+  v.regex(
+    /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9]\d{0,4})?$/,
+    'a host in lower case, with a port where it is not 443',
+  ),
+)
+
 /** `20/h`, `5/10m`: how many, in how long. */
 const RateText = v.pipe(
   v.string(),
@@ -114,6 +123,8 @@ export const Tenant = v.strictObject({
   $schema: v.optional(v.string()),
   tenant: TenantName,
   issuers: v.array(Issuer),
+  /** All hosts that the Worker may call for this tenant, for whatever purpose. */
+  outgoing: v.optional(v.array(OutgoingHost)),
   /** Judge the user that an agent acts for as well. Switching it off is a statement that agents may exceed their users. */
   judge_user: v.optional(v.boolean(), true),
   /** Tell agents which policies decided. */
