@@ -32,6 +32,7 @@ export const reasons = {
   // not decisions: problems with the call (RFC 9457)
   unauthenticated: 'No bearer token was given.',
   invalid_token: 'The token was refused.',
+  issuer_unavailable: "The keys of the token's issuer can't be had now, so the token can't be judged.",
   forbidden_role: "The token's roles don't cover this call.",
   subject_mismatch: 'An agent may only ask for itself, or for the user it acts for.',
   malformed_request: "The request's shape is wrong; `pointer` names the place.",

@@ -2,6 +2,7 @@ import { Hono } from 'hono'
 import { methodNotAllowed } from 'hono/method-not-allowed'
 import { openAPIRouteHandler } from 'hono-openapi'
 import { refusal } from '../decision/refusal.ts'
+import { createKeySets } from '../identity/key-sets.ts'
 import { access } from './access.ts'
 import { agents } from './agents.ts'
 import { erasures } from './erasures.ts'
@@ -13,7 +14,8 @@ import type { AppEnv, Parts } from './types.ts'
 import { wellKnown } from './well-known.ts'
 
 /** The Worker's HTTP side. Routes are written once: the tenant is taken off the path before they are matched. */
-export const createApp = (parts: Parts) => {
+export const createApp = (given: Pick<Parts, 'now' | 'source'> & Partial<Parts>) => {
+  const parts: Parts = { keySets: createKeySets(), fetch, ...given }
   const app = new Hono<AppEnv>({
     getPath: (request, options) => {
       // Hono calls this with the bindings on every request.

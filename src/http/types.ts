@@ -1,9 +1,16 @@
+import type { KeySets } from '../identity/key-sets.ts'
 import type { Source } from '../policy/source.ts'
 import type { Session } from './authenticated.ts'
 import type { Place } from './tenant.ts'
 
-/** What the app is made with; tests bring their own clock. */
-export type Parts = { now: () => number; source: Source }
+/** What an isolate's app is made with; tests bring their own clock and connections. */
+export type Parts = {
+  now: () => number
+  source: Source
+  keySets: KeySets
+  /** How other hosts are called. */
+  fetch: typeof fetch
+}
 
 export type AppEnv = {
   /** The Worker's bindings, generated from wrangler.toml. */

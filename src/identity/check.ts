@@ -1,21 +1,48 @@
+import { outgoingUrl, type UrlProblem } from '../outgoing/fetch.ts'
 import type { Issuer } from '../policy/tenant.ts'
 import { conflicts } from './injective.ts'
-import { loadKeys } from './key-set.ts'
+import { keyLocation } from './key-fetch.ts'
+import { loadKeys, useOf } from './key-set.ts'
 
 /** `pointer` is a JSON pointer into the list of issuers. */
 export type IssuerProblem = { pointer: string; problem: string }
 
 /** All that is wrong with a tenant's issuers and that their schema can't say. A bundle with any of it isn't pushed. */
-export const checkIssuers = async (issuers: readonly Issuer[]): Promise<IssuerProblem[]> => {
+export const checkIssuers = async (
+  issuers: readonly Issuer[],
+  hosts: readonly string[] = [],
+): Promise<IssuerProblem[]> => {
   const problems: IssuerProblem[] = []
   for (const [index, issuer] of issuers.entries()) {
-    const { problems: keyProblems } = await loadKeys(issuer.jwks.keys, issuer.algorithms)
+    const { problems: keyProblems } = await loadKeys(issuer.jwks?.keys ?? [], issuer.algorithms, useOf(issuer))
     for (const { index: key, problem } of keyProblems) problems.push({ pointer: `/${index}/jwks/keys/${key}`, problem })
-    for (const { path, problem } of entryProblems(issuer)) problems.push({ pointer: `/${index}${path}`, problem })
+    for (const { path, problem } of [...entryProblems(issuer), ...sourceProblems(issuer, hosts)])
+      problems.push({ pointer: `/${index}${path}`, problem })
   }
   for (const { pointers, problem } of conflicts(issuers))
     problems.push({ pointer: pointers[1], problem: `${problem} (see ${pointers[0]})` })
   return problems
+}
+
+/** Keys come from one place, and one that the Worker may call. A laptop's own address is judged where the Worker runs. */
+const sourceProblems = (issuer: Issuer, hosts: readonly string[]): { path: string; problem: string }[] => {
+  const sources = (['jwks', 'jwks_uri', 'discovery'] as const).filter(source => issuer[source] !== undefined)
+  const [source] = sources
+  if (source === undefined || sources.length > 1)
+    return [{ path: '', problem: 'needs its keys from one of `jwks`, `jwks_uri` and `discovery`' }]
+  const location = keyLocation(issuer)
+  if (!location) return []
+  const url = outgoingUrl('keys' in location ? location.keys : location.metadata, { hosts, local: true })
+  return typeof url === 'string' ? [{ path: `/${source}`, problem: URL_PROBLEMS[url] }] : []
+}
+
+const URL_PROBLEMS: Record<UrlProblem, string> = {
+  not_a_url: 'makes no URL',
+  not_https: 'is not https',
+  user_info: 'has a user or password in its URL',
+  ip_literal: 'names an IP address instead of a host',
+  loopback: 'names this machine',
+  host_not_allowed: 'is on a host that `outgoing` does not list',
 }
 
 const entryProblems = (issuer: Issuer): { path: string; problem: string }[] => {

@@ -13,14 +13,19 @@ export type VerificationKey = {
   key: CryptoKey
 }
 
+/** A SPIFFE bundle marks its keys: those that aren't for JWT-SVIDs must not be used (SPIFFE Trust Domain and Bundle, 4.2.2). */
+type KeyUse = 'sig' | 'jwt-svid'
+
+export const useOf = (issuer: Issuer): KeyUse => (issuer.spiffe ? 'jwt-svid' : 'sig')
+
 /** Why a key of a set can't be used. `index` counts in `keys`. */
 export type KeyProblem = { index: number; problem: string }
 
-/** The usable keys of an issuer's set. Keys are imported once for each bundle that an isolate has. */
+/** The usable keys that stand in an issuer's entry. Keys are imported once for each bundle that an isolate has. */
 export const verificationKeys = async (issuer: Issuer): Promise<readonly VerificationKey[]> => {
   const known = loaded.get(issuer)
   if (known) return known
-  const { keys } = await loadKeys(issuer.jwks.keys, issuer.algorithms)
+  const { keys } = await loadKeys(issuer.jwks?.keys ?? [], issuer.algorithms, useOf(issuer))
   loaded.set(issuer, keys)
   return keys
 }
@@ -32,11 +37,12 @@ export const verificationKeys = async (issuer: Issuer): Promise<readonly Verific
 export const loadKeys = async (
   jwks: readonly Record<string, unknown>[],
   allowed: readonly Algorithm[],
+  use: KeyUse = 'sig',
 ): Promise<{ keys: VerificationKey[]; problems: KeyProblem[] }> => {
   const keys: VerificationKey[] = []
   const problems: KeyProblem[] = []
   for (const [index, jwk] of jwks.entries()) {
-    const read = await readKey(jwk, allowed)
+    const read = await readKey(jwk, allowed, use)
     if (typeof read === 'string') problems.push({ index, problem: read })
     else {
       if (read.some(key => keys.some(other => key.alg === other.alg && key.kid === other.kid)))
@@ -69,7 +75,7 @@ const PublicKey = v.variant('kty', [
 ])
 const Use = v.object({
   kid: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(256))),
-  use: v.optional(v.literal('sig')),
+  use: v.optional(v.picklist(['sig', 'jwt-svid'])),
   key_ops: v.optional(v.pipe(v.array(v.string()), v.includes('verify'))),
   alg: v.optional(v.string()),
 })
@@ -83,13 +89,15 @@ const fits: Record<v.InferOutput<typeof PublicKey>['kty'], readonly Algorithm[]>
 const readKey = async (
   jwk: Record<string, unknown>,
   allowed: readonly Algorithm[],
+  intended: KeyUse,
 ): Promise<VerificationKey[] | string> => {
   if (['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv'].some(member => Object.hasOwn(jwk, member)))
     return 'a private or symmetric key: only public keys belong here'
   const material = v.safeParse(PublicKey, jwk)
   if (!material.success) return 'not an Ed25519, P-256 or RSA public key (RFC 7518, 6; RFC 8037, 2)'
   const use = v.safeParse(Use, jwk)
-  if (!use.success) return 'not a key to verify signatures with (RFC 7517, 4)'
+  if (!use.success || (use.output.use === 'jwt-svid' && intended !== 'jwt-svid'))
+    return 'not a key to verify signatures with (RFC 7517, 4)'
   const key = material.output
   const { kid, alg } = use.output
   const usable = [...new Set(allowed)].filter(

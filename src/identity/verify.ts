@@ -8,7 +8,9 @@ import type { Caller } from './caller.ts'
 import { Claims, checkTimes, meantFor } from './claims.ts'
 import { type JsonObject, own, readJws, readObject } from './jws.ts'
 import { selectKey, verificationKeys } from './key-set.ts'
+import type { Keys } from './key-sets.ts'
 import { callerOf, type Unmappable } from './mapping.ts'
+import { svidClaims, trustDomainOf } from './spiffe.ts'
 
 /** What a token is judged against. */
 export type Verification = {
@@ -20,6 +22,8 @@ export type Verification = {
   now: number
   /** The Worker runs locally: only then do development issuers exist. */
   local: boolean
+  /** Where keys come from that don't stand in the bundle; without it there are none. */
+  keysOf?: (issuer: Issuer, wanted?: { alg: string; kid: string | undefined }) => Promise<Keys>
 }
 
 export type Authenticated = { ok: true; caller: Caller; claims: Claims }
@@ -28,6 +32,7 @@ export type Authenticated = { ok: true; caller: Caller; claims: Claims }
 export type Unauthenticated =
   | { ok: false; reason: 'unauthenticated'; detail: 'no_token' }
   | { ok: false; reason: 'invalid_token'; detail: Detail }
+  | { ok: false; reason: 'issuer_unavailable'; detail: 'keys_unavailable' }
 
 export type Detail =
   | 'oversized'
@@ -40,6 +45,7 @@ export type Detail =
   | 'signature'
   | 'audience'
   | 'not_supported'
+  | 'spiffe_id'
   | Unmappable
   | NonNullable<ReturnType<typeof checkTimes>>
 
@@ -75,48 +81,71 @@ type Signed = { claims: Claims; caller: Caller; alg: string; thumbprint: string 
 /** By hash, so that no token lies in memory. Bounded by count and by the tokens' length. */
 const tokens = new LRUCache<string, Signed>({ max: 4096, maxSize: 4 * 1024 * 1024 })
 
-const refuse = (detail: Detail): Unauthenticated => ({ ok: false, reason: 'invalid_token', detail })
+const refuse = (detail: Detail | 'keys_unavailable'): Unauthenticated =>
+  detail === 'keys_unavailable'
+    ? { ok: false, reason: 'issuer_unavailable', detail }
+    : { ok: false, reason: 'invalid_token', detail }
 
 /** What can change for a token whose signature was right: its issuer, the issuer's keys, and time. */
 const holds = async (
   { claims, alg, thumbprint }: Signed,
   issuers: readonly Issuer[],
   verification: Verification,
-): Promise<Detail | undefined> => {
-  const issuer = issuerOf(claims.iss, issuers, verification)
+): Promise<Detail | 'keys_unavailable' | undefined> => {
+  const issuer = issuerOf(claims, issuers, verification)
   if (!issuer) return 'unknown_issuer'
-  const keys = await verificationKeys(issuer)
+  const keys = await keysOf(issuer, verification)
+  if (keys === 'unavailable') return 'keys_unavailable'
   if (!keys.some(key => key.alg === alg && key.thumbprint === thumbprint)) return 'unknown_key'
   if (!meantFor(claims, issuer, verification.tenant)) return 'audience'
   return checkTimes(claims, issuer, verification.now)
 }
 
-/** The entry that `iss` names. Before the signature is checked, that is all that `iss` is good for. */
-const issuerOf = (iss: unknown, issuers: readonly Issuer[], { local }: Verification): Issuer | undefined =>
-  issuers.find(issuer => issuer.iss === iss && (local || !issuer.development))
+/**
+ * The entry that `iss` names, or for a JWT-SVID without it the trust domain of `sub`. Before the signature is checked,
+ * that is all that they are good for.
+ */
+const issuerOf = (payload: JsonObject, issuers: readonly Issuer[], { local }: Verification): Issuer | undefined => {
+  const iss = own(payload, 'iss')
+  const domain = iss === undefined ? trustDomainOf(own(payload, 'sub')) : undefined
+  return issuers.find(issuer =>
+    domain === undefined
+      ? issuer.iss === iss && (local || !issuer.development)
+      : issuer.spiffe?.trust_domain === domain,
+  )
+}
+
+const keysOf = (
+  issuer: Issuer,
+  { keysOf: find }: Verification,
+  wanted?: { alg: string; kid: string | undefined },
+): Promise<Keys> => (find ? find(issuer, wanted) : verificationKeys(issuer))
 
 const verifySignature = async (
   token: string,
   issuers: readonly Issuer[],
   verification: Verification,
-): Promise<Signed | Detail> => {
+): Promise<Signed | Detail | 'keys_unavailable'> => {
   const unverified = readJws(token)
   if (!unverified) return 'malformed'
   const { header } = unverified
-  const objection = headerObjection(header)
+  const issuer = issuerOf(unverified.payload, issuers, verification)
+  const objection = headerObjection(header, issuer?.spiffe ? [...TYPES, 'jose'] : TYPES)
   if (objection) return objection
-
-  const issuer = issuerOf(own(unverified.payload, 'iss'), issuers, verification)
   if (!issuer) return 'unknown_issuer'
   const alg = issuer.algorithms.find(name => name === own(header, 'alg'))
   if (!alg) return 'algorithm'
   const kid = own(header, 'kid')
   if (kid !== undefined && typeof kid !== 'string') return 'header'
-  const key = selectKey(await verificationKeys(issuer), alg, kid)
+  const keys = await keysOf(issuer, verification, { alg, kid })
+  if (keys === 'unavailable') return 'keys_unavailable'
+  const key = selectKey(keys, alg, kid)
   if (!key) return 'unknown_key'
 
-  const payload = await verifiedPayload(token, key.key, alg)
-  if (!payload) return 'signature'
+  const stated = await verifiedPayload(token, key.key, alg)
+  if (!stated) return 'signature'
+  const payload = issuer.spiffe ? svidClaims(stated, issuer) : stated
+  if (!payload) return 'spiffe_id'
   const claims = v.safeParse(Claims, payload)
   if (!claims.success) return 'malformed_claims'
   // Proof of possession and narrower authority: to pass over them would make the token worth more than it says.
@@ -135,12 +164,12 @@ const REFUSED = ['crit', 'b64', 'jwk', 'jku', 'x5u', 'x5c', 'enc', 'zip']
 /** The types that a caller's token may state. Permits and proofs are signed tokens too (RFC 8725, 3.11). */
 const TYPES = ['jwt', 'at+jwt']
 
-const headerObjection = (header: JsonObject): 'header' | 'type' | undefined => {
+const headerObjection = (header: JsonObject, types: readonly string[]): 'header' | 'type' | undefined => {
   if (REFUSED.some(member => Object.hasOwn(header, member))) return 'header'
   const typ = own(header, 'typ')
   if (typ === undefined) return undefined
   // RFC 7515, 4.1.9: a media type, compared without case, `application/` left out.
-  return typeof typ === 'string' && TYPES.includes(typ.toLowerCase().replace(/^application\//, '')) ? undefined : 'type'
+  return typeof typ === 'string' && types.includes(typ.toLowerCase().replace(/^application\//, '')) ? undefined : 'type'
 }
 
 /** What the signature covers, read again from the verified bytes. */

@@ -34,14 +34,26 @@ export const Mapping = v.strictObject({
 })
 export type Mapping = v.InferOutput<typeof Mapping>
 
+const Url = v.pipe(v.string(), v.url(), v.maxLength(2_048))
+
 export const Issuer = v.strictObject({
   id: v.pipe(v.string(), v.regex(/^[\w.-]{1,64}$/)),
   iss: v.pipe(v.string(), v.minLength(1), v.maxLength(512)),
   /** Accepted audiences. By default the tenant's identifier alone. */
   aud: v.optional(v.pipe(v.array(v.pipe(v.string(), v.minLength(1))), v.minLength(1))),
   algorithms: v.pipe(v.array(v.picklist(algorithms)), v.minLength(1)),
-  /** The public keys (RFC 7517), inline. */
-  jwks: v.strictObject({ keys: v.pipe(v.array(v.record(v.string(), v.unknown())), v.minLength(1), v.maxLength(32)) }),
+  /** The public keys (RFC 7517), inline; or `jwks_uri`, where they are served; or `discovery`. One of the three. */
+  jwks: v.optional(
+    v.strictObject({ keys: v.pipe(v.array(v.record(v.string(), v.unknown())), v.minLength(1), v.maxLength(32)) }),
+  ),
+  /** On a host of `outgoing`. */
+  jwks_uri: v.optional(Url),
+  /** Where `iss` publishes its metadata: OpenID Connect Discovery, or RFC 8414 (`oauth`). On hosts of `outgoing`. */
+  discovery: v.optional(v.picklist(['openid', 'oauth'])),
+  /** Its tokens are JWT-SVIDs of this SPIFFE trust domain: `sub` is a SPIFFE ID, and `iss` and `iat` may be absent. */
+  spiffe: v.optional(
+    v.strictObject({ trust_domain: v.pipe(v.string(), v.regex(/^[a-z0-9._-]{1,255}$/, 'not a SPIFFE trust domain')) }),
+  ),
   /** Roles that this issuer may give, and the claim that gives them (a string or an array of strings). */
   roles: v.strictObject({
     allowed: v.pipe(v.array(v.picklist(roles)), v.minLength(1)),

@@ -15,7 +15,7 @@ export const readTenant = async (
   if (!parsed.ok) return { diagnostics: parsed.diagnostics }
   const { $schema: _, ...tenant } = parsed.value
   const place = (pointer: string) => parsed.placeOf(`/issuers${pointer}`)
-  const diagnostics = (await checkIssuers(tenant.issuers)).map(({ pointer, problem }) =>
+  const diagnostics = (await checkIssuers(tenant.issuers, tenant.outgoing)).map(({ pointer, problem }) =>
     error(`issuers${pointer} ${problem}`, { place: place(pointer) }),
   )
   for (const [index, issuer] of tenant.issuers.entries()) {
