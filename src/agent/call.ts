@@ -21,6 +21,18 @@ export type DecideCall = {
   items: DecideItem[]
   /** When to stop: items after that take nothing and leave nothing. */
   stop: 'never' | 'first_deny' | 'first_permit'
+  /** The proof that came with a token that is bound to a key. */
+  proof?: ProofClaim
+}
+
+/** A DPoP proof that is to pass once. */
+export type ProofClaim = {
+  /** Hash of the key's thumbprint and the proof's `jti`. */
+  id: string
+  /** Names the HTTP call that brought it. */
+  call: string
+  /** Milliseconds; until then it would pass for its age. */
+  until: number
 }
 
 export type DecideItem = {
@@ -63,6 +75,8 @@ export type Refused =
   /** Not a decision: no receipt, nothing taken. */
   | { kind: 'too_many_attempts'; retryAfter: number }
   | { kind: 'idempotency_mismatch' }
+  /** The proof was used by another call. */
+  | { kind: 'replayed_proof' }
   /** The object has seen a newer activation: read that bundle and evaluate again. */
   | { kind: 'stale_bundle'; seq: number; hash: string }
   /** The chain was contradicted by the record: it decides nothing more. */

@@ -5,6 +5,7 @@ import type { DecideCall, Decided, DecideItem, DecideReply, Refused } from './ca
 import { append } from './chain.ts'
 import { decidedOf } from './decided.ts'
 import { readLevel, writeLevel } from './meters.ts'
+import { claimProof } from './proofs.ts'
 import { findReply, keepReply } from './replies.ts'
 import { openSelf, type Self } from './self.ts'
 import { planSweep } from './sweep.ts'
@@ -36,6 +37,7 @@ const decideItem = (
   const self = openSelf(storage, { tenant: call.tenant, chain, agent: call.agent })
   if (self.fork) return { kind: 'chain_fork' }
   const now = Math.max(call.now, self.head?.at ?? 0)
+  if (call.proof && !claimProof(storage, call.proof)) return { kind: 'replayed_proof' }
 
   const earlier = item.idempotency && findReply(storage, item.idempotency.key, now)
   if (earlier) {
@@ -66,7 +68,7 @@ const decideItem = (
   if (call.bundle.seq !== self.bundle?.seq) {
     storage.sql.exec('UPDATE self SET bundle_seq = ?, bundle_hash = ?', call.bundle.seq, call.bundle.hash)
   }
-  if (item.idempotency || settled.charges.length > 0 || !permits(settled)) planSweep(storage, clock())
+  if (call.proof || item.idempotency || settled.charges.length > 0 || !permits(settled)) planSweep(storage, clock())
   return decided
 }
 

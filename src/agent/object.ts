@@ -3,16 +3,17 @@ import type { CollectorObject } from '../audit/collector.ts'
 import type { StoredReceipt } from '../audit/receipt.ts'
 import { arm, runDue } from '../durable/due.ts'
 import { migrate } from '../durable/schema.ts'
-import type { DecideCall, DecideReply, NoteCall, Standing, StandingCall, Status } from './call.ts'
+import type { DecideCall, DecideReply, NoteCall, ProofClaim, Standing, StandingCall, Status } from './call.ts'
 import { decide } from './decide.ts'
 import { note } from './note.ts'
 import { flushing, refill, unflushed } from './outbox.ts'
+import { claimProof } from './proofs.ts'
 import { pruning } from './prune.ts'
 import { receiptsAfter } from './receipts.ts'
 import { schema } from './schema.ts'
 import { readSelf } from './self.ts'
 import { setStanding } from './standing.ts'
-import { sweeping } from './sweep.ts'
+import { planSweep, sweeping } from './sweep.ts'
 
 /** What the object needs of its Worker. `NOW` is there in tests alone. */
 export type AgentEnv = { COLLECTOR: DurableObjectNamespace<CollectorObject>; NOW?: () => number }
@@ -29,6 +30,14 @@ export class AgentObject extends DurableObject<AgentEnv> {
 
   decide(call: DecideCall): DecideReply {
     return decide(this.ctx.storage, this.#chain, call, this.#clock)
+  }
+
+  /** For calls that no agent's decision settles: whether the proof is new. */
+  claim(proof: ProofClaim): boolean {
+    return this.ctx.storage.transactionSync(() => {
+      planSweep(this.ctx.storage, this.#clock())
+      return claimProof(this.ctx.storage, proof)
+    })
   }
 
   suspend(call: StandingCall): Standing {

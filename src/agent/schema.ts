@@ -42,4 +42,9 @@ export const schema: readonly string[] = [
     seq INTEGER NOT NULL,
     until INTEGER NOT NULL
   ) WITHOUT ROWID`,
+  `CREATE TABLE proof (
+    id TEXT PRIMARY KEY,
+    call TEXT NOT NULL,
+    until INTEGER NOT NULL
+  ) WITHOUT ROWID`,
 ]

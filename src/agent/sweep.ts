@@ -8,17 +8,19 @@ const GRACE_MS = 60_000
 export const planSweep = (storage: DurableObjectStorage, now: number): void =>
   plan(storage, 'sweep', '', now + PAUSE_MS)
 
-/** Removes answers that are no longer kept and buckets that are full again: both are as good as absent. */
+/** Removes answers that are no longer kept, proofs that are too old and buckets that are full again: all as good as absent. */
 export const sweeping = (storage: DurableObjectStorage, clock: () => number): Handler => ({
   run: () => {
     const before = clock() - GRACE_MS
     storage.sql.exec('DELETE FROM reply WHERE until <= ?', before)
+    storage.sql.exec('DELETE FROM proof WHERE until <= ?', before)
     storage.sql.exec('DELETE FROM meter WHERE full_at <= ?', before)
   },
   next: () => {
     const { first } = storage.sql
       .exec<{ first: number | null }>(
-        'SELECT min(at) AS first FROM (SELECT min(until) AS at FROM reply UNION ALL SELECT min(full_at) FROM meter)',
+        `SELECT min(at) AS first FROM (SELECT min(until) AS at FROM reply
+         UNION ALL SELECT min(full_at) FROM meter UNION ALL SELECT min(until) FROM proof)`,
       )
       .one()
     return first === null ? undefined : Math.max(first + GRACE_MS, clock() + PAUSE_MS)

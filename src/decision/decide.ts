@@ -1,4 +1,4 @@
-import type { DecideCall, Decided, DecideReply } from '../agent/call.ts'
+import type { DecideCall, Decided, DecideReply, ProofClaim } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
 import { sha256 } from '../durable/hash.ts'
@@ -25,6 +25,8 @@ export type Call = {
   edge: Edge
   requestId?: string
   idempotency?: { key: string; bodyHash: string }
+  /** The caller's proof, if it isn't claimed yet: the agent's object does it with the decision. */
+  proof?: ProofClaim
   stop: DecideCall['stop']
 }
 
@@ -128,6 +130,7 @@ const settleRun = async (run: Run, call: Call, deps: Deps, mayMove: boolean): Pr
       items.map(async item => ({ ...(await sealed(item.prepared, call, deps.vault)), ...idempotencyOf(item, call) })),
     ),
     stop,
+    ...(call.proof && { proof: call.proof }),
   })
   const deny = (reason: Unrecorded, from = 0) =>
     items.slice(from).map(({ index, prepared }): Placed => [index, closed(reason, prepared, call)])
@@ -175,6 +178,8 @@ const resultOf = async (settled: Settled, item: Prepared, call: Call, { signer }
       return refusal(429, 'too_many_attempts', { retryAfter: settled.retryAfter })
     case 'idempotency_mismatch':
       return refusal(422, 'idempotency_mismatch')
+    case 'replayed_proof':
+      return refusal(401, 'invalid_dpop_proof')
   }
 }
 

@@ -32,6 +32,8 @@ export const reasons = {
   // not decisions: problems with the call (RFC 9457)
   unauthenticated: 'No bearer token was given.',
   invalid_token: 'The token was refused.',
+  invalid_dpop_proof: 'The token is bound to a key, and no proof of it that holds came with the call.',
+  use_dpop_nonce: 'The proof must carry the nonce that this answer gives in `DPoP-Nonce`.',
   issuer_unavailable: "The keys of the token's issuer can't be had now, so the token can't be judged.",
   forbidden_role: "The token's roles don't cover this call.",
   subject_mismatch: 'An agent may only ask for itself, or for the user it acts for.',

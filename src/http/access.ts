@@ -6,10 +6,11 @@ import { vaultOf } from '../audit/privacy/vault.ts'
 import { Answer, FailedItem, failedItem, unrecorded } from '../decision/answer.ts'
 import { Ask, asksOf, Batch, read, type Semantic } from '../decision/ask.ts'
 import { type Call, type Deps, decide, type Result } from '../decision/decide.ts'
+import type { Reason } from '../decision/reasons.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
 import { sha256 } from '../durable/hash.ts'
 import { signer } from '../identity/keys.ts'
-import { authenticated, callerOf, sourceIo } from './authenticated.ts'
+import { authenticated, sessionOf, sourceIo } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { json, jsonBody, problems } from './describe.ts'
 import { problem } from './problem.ts'
@@ -29,7 +30,7 @@ export const access = new Hono<AppEnv>()
       requestBody: jsonBody(Ask),
       responses: { 200: json('The decision', Answer), ...problems(400, 401, 403, 413, 422, 429) },
     }),
-    authenticated(['agent', 'pep'], (c, reason) => c.json(closed(c, reason))),
+    authenticated(['agent', 'pep'], (c, reason) => c.json(closed(c, reason)), { settles: true }),
     async c => {
       const body = await readBody(c)
       if (isRefusal(body)) return problem(body)
@@ -46,15 +47,19 @@ export const access = new Hono<AppEnv>()
         ...problems(400, 401, 403, 413, 422, 429),
       },
     }),
-    authenticated(['agent', 'pep'], async (c, reason) => {
-      // As many answers as there would have been: a caller may look for them by their place.
-      const batch = await readBatch(c)
-      if (isRefusal(batch)) return problem(batch)
-      const { evaluations, options } = batch.value
-      if (evaluations.length === 0) return c.json(closed(c, reason))
-      const reached = options.evaluations_semantic === 'deny_on_first_deny' ? evaluations.slice(0, 1) : evaluations
-      return c.json({ evaluations: reached.map(() => closed(c, reason)) })
-    }),
+    authenticated(
+      ['agent', 'pep'],
+      async (c, reason) => {
+        // As many answers as there would have been: a caller may look for them by their place.
+        const batch = await readBatch(c)
+        if (isRefusal(batch)) return problem(batch)
+        const { evaluations, options } = batch.value
+        if (evaluations.length === 0) return c.json(closed(c, reason))
+        const reached = options.evaluations_semantic === 'deny_on_first_deny' ? evaluations.slice(0, 1) : evaluations
+        return c.json({ evaluations: reached.map(() => closed(c, reason)) })
+      },
+      { settles: true },
+    ),
     async c => {
       const batch = await readBatch(c)
       if (isRefusal(batch)) return problem(batch)
@@ -123,17 +128,16 @@ const judge = async (
     adopt: async newer => {
       const found = await parts.source.adopt(place.tenant, newer, sourceIo(c))
       if (!found.ok) return undefined
-      const caller = await callerOf(c, found.bundle)
-      return 'refused' in caller ? undefined : { bundle: found.bundle, caller }
+      const again = await sessionOf(c, found.bundle)
+      return again instanceof Response ? undefined : { bundle: found.bundle, caller: again.caller }
     },
   }
   const results = await decide(asks, call, deps)
-  // A key that was used for another body refuses the whole call.
-  return (
-    (results.find(result => isRefusal(result) && result.reason === 'idempotency_mismatch') as Refusal | undefined) ??
-    results
-  )
+  // A key that was used for another body refuses the whole call, and so does a proof that was used before.
+  return results.filter(isRefusal).find(({ reason }) => WHOLE_CALL.has(reason)) ?? results
 }
+
+const WHOLE_CALL = new Set<Reason>(['idempotency_mismatch', 'invalid_dpop_proof'])
 
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/
 

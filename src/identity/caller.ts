@@ -25,4 +25,6 @@ export type Caller = {
   /** Groups that the token puts the actor in. */
   groups: readonly EntityUid[]
   session?: string
+  /** The key that the token is bound to (RFC 7638): whoever shows it proves with each call that it holds that key. */
+  jkt?: string
 }

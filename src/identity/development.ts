@@ -23,5 +23,8 @@ export const DevelopmentClaims = v.strictObject({
   sid: v.optional(Name),
   /** As if a rule with `admit: all` had named the agent and the user. */
   admit: v.optional(v.boolean(), false),
+  /** Read as in any token. */
+  cnf: v.optional(v.unknown()),
+  authorization_details: v.optional(v.unknown()),
 })
 export type DevelopmentClaims = v.InferInput<typeof DevelopmentClaims>

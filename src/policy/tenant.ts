@@ -69,6 +69,8 @@ export const Issuer = v.strictObject({
   groups: v.optional(
     v.strictObject({ claim: v.optional(v.string(), 'groups'), type: TypeName, allowed: v.array(v.string()) }),
   ),
+  /** Only tokens that are bound to a key (RFC 9449) are taken; with `nonce`, each proof must carry one of our nonces. */
+  dpop: v.optional(v.picklist(['required', 'nonce'])),
   session: v.optional(v.strictObject({ claim: v.optional(v.string(), 'sid') })),
   /** Seconds of clock difference to bear. */
   skew: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(120)), 30),

@@ -109,7 +109,6 @@ describe('the Authorization header', () => {
       ' ',
       token,
       `Basic ${token}`,
-      `DPoP ${token}`,
       `Bearer\t${token}`,
       ` Bearer ${token}`,
     ])
