@@ -103,15 +103,7 @@ describe('the Authorization header', () => {
 
   it('is no credential of ours under another scheme', async () => {
     const token = await forge(es)
-    for (const header of [
-      undefined,
-      '',
-      ' ',
-      token,
-      `Basic ${token}`,
-      `Bearer\t${token}`,
-      ` Bearer ${token}`,
-    ])
+    for (const header of [undefined, '', ' ', token, `Basic ${token}`, `Bearer\t${token}`, ` Bearer ${token}`])
       expect(await asked(header), header).toEqual({ ok: false, reason: 'unauthenticated', detail: 'no_token' })
   })
 
