@@ -12,9 +12,11 @@ import {
   valueFromJson,
 } from './value.ts'
 
-/** Entities by the `key` of their `EntityRef`. */
 export interface EntityStore {
+  /** By the `key` of its `EntityRef`. */
   get(key: string): Entity | undefined
+  /** By its name; faster than making a key first. */
+  find(uid: EntityUid): Entity | undefined
   values(): Iterable<Entity>
 }
 
@@ -48,12 +50,20 @@ export function loadEntities(json: readonly EntityJson[], schema?: Schema): Enti
   }
   const closure = ancestry(key => data.get(key)?.parents ?? NONE)
   const entities = new Map<string, Entity>()
-  for (const [key, entity] of data) entities.set(key, { ...entity, ancestors: closure(key) })
-  return entities
+  const byType = new Map<string, Map<string, Entity>>()
+  for (const [key, { uid, attrs, tags, parents }] of data) {
+    const entity: Entity = { uid, attrs, tags, parents, ancestors: closure(key) }
+    entities.set(key, entity)
+    const sameType = byType.get(uid.type)
+    if (sameType === undefined) byType.set(uid.type, new Map([[uid.id, entity]]))
+    else sameType.set(uid.id, entity)
+  }
+  return {
+    get: key => entities.get(key),
+    find: ({ type, id }) => byType.get(type)?.get(id),
+    values: () => entities.values(),
+  }
 }
-
-/** The store of no entities. */
-export const NO_ENTITIES: EntityStore = new Map()
 
 export function entityData(
   uid: EntityUid,
@@ -92,6 +102,11 @@ export function overlay(base: EntityStore, extra: readonly EntityData[]): Entity
   }
   return {
     get: key => own.get(key) ?? inherited(base.get(key)),
+    find(uid) {
+      // There are but a few of them.
+      for (const entity of own.values()) if (entity.uid.id === uid.id && entity.uid.type === uid.type) return entity
+      return inherited(base.find(uid))
+    },
     *values() {
       yield* own.values()
       for (const entity of base.values()) if (!own.has(entity.uid.key)) yield inherited(entity) ?? entity
@@ -115,6 +130,9 @@ function mapOf(entries: Iterable<readonly [string, Value]>): ReadonlyMap<string,
 const NO_VALUES: ReadonlyMap<string, Value> = new Map()
 const NONE: readonly never[] = []
 const NO_ANCESTORS: ReadonlySet<string> = new Set()
+
+/** The store of no entities. */
+export const NO_ENTITIES: EntityStore = loadEntities([])
 
 function intersects(few: ReadonlySet<string>, many: ReadonlySet<string>): boolean {
   for (const key of few) if (many.has(key)) return true

@@ -4,7 +4,7 @@ import { type Fault, type FaultCode, fault, mismatch } from './fault.ts'
 import type { EntityUid } from './json.ts'
 import { conditionsOf, type Policy, type PolicySet } from './policies.ts'
 import { matching } from './scope-index.ts'
-import { type CedarRecord, type EntityRef, entityRef } from './value.ts'
+import { type CedarRecord, entityRef } from './value.ts'
 
 export interface Request {
   readonly principal: EntityUid
@@ -41,10 +41,18 @@ export interface Authorization {
 
 /** Evaluates every policy whose scope matches the request. */
 export function evaluate(policies: PolicySet, request: Request, entities: EntityStore): Evaluation {
-  const env = environment(request, entities)
+  const parts = partsOf(request, entities)
+  const { principal, action, resource } = parts
+  const env: Env = {
+    principal: principal.uid,
+    action: action.uid,
+    resource: resource.uid,
+    context: request.context,
+    entities,
+  }
   const permit = noEffects()
   const forbid = noEffects()
-  for (const policy of inScope(policies, env)) {
+  for (const policy of matching(policies.index, parts)) {
     const outcome = run(policy, env)
     if (outcome === false) continue
     const effects = policy.effect === 'permit' ? permit : forbid
@@ -61,9 +69,10 @@ export function evaluate(policies: PolicySet, request: Request, entities: Entity
  */
 export function authorize(policies: PolicySet, request: Request, entities: EntityStore): Authorization {
   const { permit, forbid } = evaluate(policies, request, entities)
-  const open = [...permit.unknown, ...forbid.unknown]
-  if (open.length > 0) throw new Error(`the decision hangs on unknowns: ${open.join(', ')}`)
-  const errors = [...permit.errored, ...forbid.errored]
+  if (permit.unknown.length + forbid.unknown.length > 0) {
+    throw new Error(`the decision hangs on unknowns: ${[...permit.unknown, ...forbid.unknown].join(', ')}`)
+  }
+  const errors = forbid.errored.length === 0 ? permit.errored : [...permit.errored, ...forbid.errored]
   if (forbid.satisfied.length > 0) return { decision: 'deny', reasons: forbid.satisfied, errors }
   return { decision: permit.satisfied.length > 0 ? 'allow' : 'deny', reasons: permit.satisfied, errors }
 }
@@ -74,22 +83,7 @@ export function candidates(
   request: Omit<Request, 'context'>,
   entities: EntityStore,
 ): readonly Policy[] {
-  return inScope(policies, {
-    principal: refOf(request.principal),
-    action: refOf(request.action),
-    resource: refOf(request.resource),
-    entities,
-  })
-}
-
-export function environment(request: Request, entities: EntityStore): Env {
-  return {
-    principal: refOf(request.principal),
-    action: refOf(request.action),
-    resource: refOf(request.resource),
-    context: request.context,
-    entities,
-  }
+  return matching(policies.index, partsOf(request, entities))
 }
 
 interface MutableEffects extends Effects {
@@ -102,19 +96,18 @@ function noEffects(): MutableEffects {
   return { satisfied: [], errored: [], unknown: [] }
 }
 
-function refOf({ type, id }: EntityUid): EntityRef {
-  return entityRef(type, id)
+/** The entities that the request names. */
+function partsOf({ principal, action, resource }: Omit<Request, 'context'>, entities: EntityStore) {
+  return {
+    principal: partOf(principal, entities),
+    action: partOf(action, entities),
+    resource: partOf(resource, entities),
+  }
 }
 
-function inScope(
-  policies: PolicySet,
-  { principal, action, resource, entities }: Omit<Env, 'context'>,
-): readonly Policy[] {
-  return matching(policies.index, {
-    principal: { uid: principal, entity: entities.get(principal.key) },
-    action: { uid: action, entity: entities.get(action.key) },
-    resource: { uid: resource, entity: entities.get(resource.key) },
-  })
+function partOf(named: EntityUid, entities: EntityStore) {
+  const entity = entities.find(named)
+  return { uid: entity?.uid ?? entityRef(named.type, named.id), entity }
 }
 
 function run(policy: Policy, env: Env): boolean | Fault {

@@ -62,6 +62,8 @@ test('an overlay replaces what it gives and keeps the rest', () => {
   expect(store.get(key('a'))?.ancestors).toEqual(new Set([key('b'), key('c')]))
   expect(store.get(key('new'))?.ancestors).toEqual(new Set([key('a'), key('b'), key('c')]))
   expect(base.get(key('a'))?.attrs.get('y')).toBe(2)
+  for (const id of ['a', 'b', 'new', 'c']) expect(store.find(uid(id))).toBe(store.get(key(id)))
+  expect(store.find(uid('a', 'Other'))).toBeUndefined()
   expect([...store.values()].map(({ uid }) => uid.id).sort()).toEqual(['a', 'b', 'new'])
 })
 

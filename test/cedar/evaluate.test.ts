@@ -4,6 +4,12 @@ import { authorize, candidates, evaluate } from '../../src/cedar/evaluate.ts'
 import type { EntityUid, Expr, PolicyJson } from '../../src/cedar/json.ts'
 import { loadPolicies } from '../../src/cedar/policies.ts'
 import { recordOf, setOf, unknown, type Value } from '../../src/cedar/value.ts'
+import {
+  entities as generatedEntities,
+  policy as generatedPolicy,
+  request as generatedRequest,
+  generator,
+} from './generate.ts'
 
 const uid = (type: string, id: string): EntityUid => ({ type, id })
 const ann = uid('User', 'ann')
@@ -117,6 +123,22 @@ test('scopes match by entity, ancestor, type, and template link', () => {
   const found = candidates(policies, request(), entities).map(({ id }) => id)
   expect(found.toSorted()).toEqual(expected)
   expect(policies.get('link')).toMatchObject({ templateId: 't', effect: 'permit' })
+})
+
+test('a policy is found among hundreds whenever it is found alone', () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const g = generator(seed)
+    const staticPolicies = Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`p${i}`, generatedPolicy(g)]))
+    const all = loadPolicies({ staticPolicies })
+    const alone = Object.entries(staticPolicies).map(([id, json]) => loadPolicies({ staticPolicies: { [id]: json } }))
+    const entities = loadEntities(generatedEntities(g))
+    for (let i = 0; i < 20; i++) {
+      const asked = generatedRequest(g)
+      const found = candidates(all, asked, entities).map(({ id }) => id)
+      const expected = alone.flatMap(one => candidates(one, asked, entities).map(({ id }) => id))
+      expect(found.toSorted()).toEqual(expected.toSorted())
+    }
+  }
 })
 
 test('what is no policy set is refused when it is loaded', () => {
