@@ -148,7 +148,10 @@ function readUntyped(json: unknown, pointer: string, problems: Problem[]): Value
   try {
     return valueFromJson(json as CedarValueJson)
   } catch (error) {
-    if (error instanceof FormatError) return problem(problems, pointer, 'mistyped', 'a Cedar value')
+    // RangeError: nested more deeply than the stack allows.
+    if (error instanceof FormatError || error instanceof RangeError) {
+      return problem(problems, pointer, 'mistyped', 'a Cedar value')
+    }
     throw error
   }
 }

@@ -58,10 +58,9 @@ export function parse(expr: Expr): Node {
     case '.':
       return { op: 'getAttr', left, attr: text(body.attr, expr) }
     case 'has':
-      return { op: 'has', left, path: Array.isArray(body.attr) ? body.attr : [text(body.attr, expr)] }
+      return { op: 'has', left, path: path(body.attr, expr) }
     case 'like':
-      if (!Array.isArray(body.pattern)) fail(expr)
-      return { op: 'like', left, pattern: body.pattern }
+      return { op: 'like', left, pattern: pattern(body.pattern, expr) }
     case 'is': {
       const within = body.in === undefined ? undefined : operand(body.in, expr)
       return { op: 'is', left, type: text(body.entity_type, expr), within }
@@ -111,6 +110,19 @@ function operand(json: unknown, whole: Expr): Expr {
 
 function list(json: unknown, whole: Expr): readonly Expr[] {
   return Array.isArray(json) ? json : fail(whole)
+}
+
+function path(json: unknown, whole: Expr): readonly string[] {
+  if (!Array.isArray(json)) return [text(json, whole)]
+  return json.length === 0 ? fail(whole) : json.map(name => text(name, whole))
+}
+
+function pattern(json: unknown, whole: Expr): readonly PatternElem[] {
+  if (!Array.isArray(json)) fail(whole)
+  return json.map(element => {
+    if (element === 'Wildcard') return element
+    return isObject(element) ? { Literal: text(element.Literal, whole) } : fail(whole)
+  })
 }
 
 function text(json: unknown, whole: Expr): string {

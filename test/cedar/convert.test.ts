@@ -116,3 +116,14 @@ function shown(type: Type, json: unknown): CedarValueJson | string[][] {
   const conversion = convert(type, json, '/here')
   return conversion.ok ? valueToJson(conversion.value) : conversion.problems.map(({ pointer, code }) => [pointer, code])
 }
+
+test('what stands in an open record is read without a type, and never throws', () => {
+  const open: Type = { kind: 'record', attributes: new Map(), open: true }
+  let deep: unknown = 1
+  for (let i = 0; i < 100_000; i++) deep = [deep]
+  expect(shown(open, { a: [1, { __entity: owner }] })).toEqual({ a: [1, { __entity: owner }] })
+  expect(shown(open, { deep, nothing: null })).toEqual([
+    ['/here/deep', 'mistyped'],
+    ['/here/nothing', 'mistyped'],
+  ])
+})

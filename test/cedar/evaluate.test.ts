@@ -125,6 +125,24 @@ test('scopes match by entity, ancestor, type, and template link', () => {
   expect(policies.get('link')).toMatchObject({ templateId: 't', effect: 'permit' })
 })
 
+test.each([
+  {},
+  { Value: null },
+  { Value: 1.5 },
+  { Var: 'nobody' },
+  { '==': { left: { Value: 1 } } },
+  { '!': { arg: { Value: true } }, neg: { arg: { Value: 1 } } },
+  { has: { left: { Var: 'context' }, attr: [] } },
+  { has: { left: { Var: 'context' }, attr: [1] } },
+  { like: { left: { Value: '' }, pattern: ['wildcard'] } },
+  { unknown: [{ Value: 'x' }] },
+  { decimal: '1.0' },
+  { Set: {} },
+])('%j is no expression', body => {
+  const policies = loadPolicies({ staticPolicies: { p: policy(body as never) } })
+  expect(evaluate(policies, request(), NO_ENTITIES).permit.errored).toMatchObject([{ code: 'malformed' }])
+})
+
 test('a policy is found among hundreds whenever it is found alone', () => {
   for (let seed = 0; seed < 20; seed++) {
     const g = generator(seed)
