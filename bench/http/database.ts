@@ -33,6 +33,14 @@ export const arrived = async (port: number, expected: number): Promise<number> =
 
 const Count = v.tuple([v.object({ results: v.tuple([v.object({ count: v.number() })]) })])
 
+/** Rows of one statement. */
+export const rowsOf = async <S extends v.GenericSchema>(
+  port: number,
+  sql: string,
+  row: S,
+): Promise<v.InferOutput<S>[]> =>
+  v.parse(v.tuple([v.object({ results: v.array(row) })]), await query(port, [sql]))[0].results
+
 const query = async (port: number, statements: readonly string[]): Promise<unknown> => {
   const body = JSON.stringify(statements.map(sql => ({ sql })))
   const response = await fetch(`http://127.0.0.1:${port}/query`, { method: 'POST', body })

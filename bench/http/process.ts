@@ -12,6 +12,8 @@ export type Running = {
   /** Milliseconds of processor time that it has used so far; NaN where the system doesn't tell. */
   cpu: () => number
   stop: () => Promise<void>
+  /** Ends it as a power cut would. */
+  kill: () => Promise<void>
 }
 
 export const start = (binary: string, args: readonly string[], options: SpawnOptions): Running => {
@@ -32,7 +34,12 @@ export const start = (binary: string, args: readonly string[], options: SpawnOpt
     clearTimeout(timer)
     process.off('exit', kill)
   }
-  return { child, output: () => output, ended, cpu: () => processorTime(child.pid), stop }
+  const killed = async () => {
+    kill()
+    await ended
+    process.off('exit', kill)
+  }
+  return { child, output: () => output, ended, cpu: () => processorTime(child.pid), stop, kill: killed }
 }
 
 /** User and system time of a process (proc(5), stat, fields 14 and 15, in ticks of 10 ms). */

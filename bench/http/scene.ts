@@ -20,6 +20,8 @@ export type Scene = {
   /** Those of the bundles. */
   entities: readonly EntityJson[]
   policies: number
+  /** A token of somebody who may read the record. */
+  auditor: string
 }
 
 export type Agent = {
@@ -63,6 +65,15 @@ export const createScene = async (): Promise<Scene> => {
       .setExpirationTime('1h')
       .sign(privateKey)
 
+  const auditor = await new SignJWT({ roles: ['auditor'] })
+    .setProtectedHeader({ alg: 'EdDSA', kid: 'bench', typ: 'at+jwt' })
+    .setIssuer(ISSUER)
+    .setAudience(TENANTS.map(tenant => `${ORIGIN}/${tenant}`))
+    .setSubject('auditor')
+    .setIssuedAt()
+    .setExpirationTime('1h')
+    .sign(privateKey)
+
   const { bundle, diagnostics } = await compile(`${ROOT}/policies`)
   if (!bundle) throw new Error(`policies/ doesn't compile: ${diagnostics.map(({ message }) => message).join('; ')}`)
   const entities = withAgents(bundle.entities, names)
@@ -84,6 +95,7 @@ export const createScene = async (): Promise<Scene> => {
     issuerJwks,
     entities,
     policies: Object.keys(RULES.plain(bundle).policies.staticPolicies ?? {}).length,
+    auditor,
   }
 }
 
@@ -176,7 +188,7 @@ const settingsOf = ({ settings }: Bundle, tenant: string, jwks: object): Tenant 
     iss: ISSUER,
     algorithms: ['EdDSA'],
     jwks,
-    roles: { allowed: ['agent'] },
+    roles: { allowed: ['agent', 'auditor'], default: ['agent'] },
     agent: { type: 'Agent' },
     user: { type: 'User' },
   }

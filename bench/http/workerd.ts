@@ -6,7 +6,7 @@ import * as v from 'valibot'
 import type { Config } from './config.ts'
 import { type Running, start } from './process.ts'
 
-export type Server<Socket extends string> = Pick<Running, 'cpu' | 'stop'> & Listens<Socket>
+export type Server<Socket extends string> = Pick<Running, 'cpu' | 'stop' | 'kill'> & Listens<Socket>
 
 type Listens<Socket extends string> = {
   ports: Record<Socket, number>
@@ -30,7 +30,8 @@ export const startWorkerd = async <Socket extends string>(
   try {
     const control = running.child.stdio[3]
     if (!(control instanceof Readable)) throw new Error('workerd has no control channel')
-    return { ...(await listening(control, sockets, inspect, running.ended)), cpu: running.cpu, stop: running.stop }
+    const { cpu, stop, kill } = running
+    return { ...(await listening(control, sockets, inspect, running.ended)), cpu, stop, kill }
   } catch (error) {
     await running.stop()
     throw new Error(`workerd did not start\n${running.output()}`, { cause: error })

@@ -45,6 +45,21 @@ export const receipts = sqliteTable(
   ],
 )
 
+/** Bundles of the log whose receipts are in the bucket, and when those were made. */
+export const archivedBundles = sqliteTable(
+  'archived',
+  {
+    tenant: text().notNull(),
+    n: integer().notNull(),
+    fromAt: integer('from_at').notNull(),
+    toAt: integer('to_at').notNull(),
+  },
+  table => [
+    primaryKey({ columns: [table.tenant, table.n] }),
+    index('archived_by_time').on(table.tenant, table.fromAt, table.toAt),
+  ],
+)
+
 /** Which policies decided: a row for each of a receipt's, in the order in which its pages are read. */
 export const receiptPolicies = sqliteTable(
   'receipt_policies',

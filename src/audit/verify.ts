@@ -75,6 +75,33 @@ const SecretsShape = v.record(
 )
 const Text = v.nullable(v.string())
 
+/** A receipt in an export. */
+export const ReceiptLine = v.object({
+  type: v.literal('receipt'),
+  leaf: v.number(),
+  chain: v.string(),
+  seq: v.number(),
+  prev: v.string(),
+  kind: v.string(),
+  at: v.number(),
+  bodyCommit: v.string(),
+  hash: v.string(),
+  body: v.union([Json, v.string()]),
+  secrets: v.union([Json, v.string()]),
+  columns: v.nullable(
+    v.object({
+      agent: Text,
+      evaluation_id: Text,
+      caller: Text,
+      user: Text,
+      action: Text,
+      resource: Text,
+      outcome: Text,
+      reason: Text,
+    }),
+  ),
+})
+
 const Line = v.variant('type', [
   v.object({
     type: v.literal('export'),
@@ -93,36 +120,12 @@ const Line = v.variant('type', [
     entries: v.array(v.string()),
   }),
   v.object({ type: v.literal('consistency'), from: v.number(), proof: v.array(v.string()) }),
-  v.object({
-    type: v.literal('receipt'),
-    leaf: v.number(),
-    chain: v.string(),
-    seq: v.number(),
-    prev: v.string(),
-    kind: v.string(),
-    at: v.number(),
-    bodyCommit: v.string(),
-    hash: v.string(),
-    body: v.union([Json, v.string()]),
-    secrets: v.union([Json, v.string()]),
-    columns: v.nullable(
-      v.object({
-        agent: Text,
-        evaluation_id: Text,
-        caller: Text,
-        user: Text,
-        action: Text,
-        resource: Text,
-        outcome: Text,
-        reason: Text,
-      }),
-    ),
-  }),
+  ReceiptLine,
 ])
 type Line = v.InferOutput<typeof Line>
 type Header = Extract<Line, { type: 'export' }>
 type BundleLine = Extract<Line, { type: 'bundle' }>
-type ReceiptLine = Extract<Line, { type: 'receipt' }>
+type ReceiptLine = v.InferOutput<typeof ReceiptLine>
 
 /** An entry of the bundle in hand, whether its receipt has come, and what the receipt before it was. */
 type Awaited = { entry: Entry | undefined; leaf: number; came: boolean; prev?: string | undefined }

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { exportRecord } from './audit/export.ts'
+import { archive, refill, restore } from './audit/keep.ts'
 import { list } from './audit/list.ts'
 import { show } from './audit/show.ts'
 import { tail } from './audit/tail.ts'
@@ -26,6 +27,9 @@ const commands: Readonly<Record<string, Command>> = {
   'audit tail': tail,
   'audit export': exportRecord,
   'audit verify': verifyExport,
+  'audit archive': archive,
+  'audit restore': restore,
+  'audit refill': refill,
 }
 
 const main = async (line: string[]): Promise<number> => {

@@ -43,6 +43,7 @@ export const reasons = {
   body_too_large: 'The body is over 64 KiB.',
   too_many_attempts: 'Too many attempts; this is not a decision.',
   idempotency_mismatch: 'The Idempotency-Key was used with another request.',
+  record_unsound: 'What is to be moved or restored is not what the log vouches for: verify the record.',
   not_cosigned: 'None of the lines is a valid cosignature of a witness that the tenant lists.',
   not_found: 'There is nothing here.',
   method_not_allowed: 'This path does not take that method.',

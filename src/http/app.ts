@@ -6,6 +6,7 @@ import { createKeySets } from '../identity/key-sets.ts'
 import { access } from './access.ts'
 import { agents } from './agents.ts'
 import { erasures } from './erasures.ts'
+import { keeping } from './keeping.ts'
 import { log } from './log.ts'
 import { problem } from './problem.ts'
 import { record } from './record.ts'
@@ -57,6 +58,7 @@ export const createApp = (given: Pick<Parts, 'now' | 'source'> & Partial<Parts>)
   app.route('/', record)
   app.route('/', log)
   app.route('/', erasures)
+  app.route('/', keeping)
   app.route('/', wellKnown)
   app.get('/openapi.json', openAPIRouteHandler(app, { documentation: DOCUMENTATION }))
 

@@ -1,18 +1,25 @@
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import { describeRoute } from 'hono-openapi'
+import { CompactSign } from 'jose'
 import * as v from 'valibot'
+import { archivedDecision, onRecord } from '../audit/archive.ts'
 import { consistencyProof, inclusionProof, type LogReader, readLatest, readTile } from '../audit/log/bucket.ts'
-import { exportBundle, inAgents, inD1 } from '../audit/log/export.ts'
+import { exportBundle, inAgents } from '../audit/log/export.ts'
 import { logOf, logOrigin } from '../audit/log/names.ts'
 import { vkeyOf } from '../audit/log/note.ts'
 import { logVerifiers } from '../audit/log/signer.ts'
 import { readTilePath } from '../audit/log/tiles.ts'
+import { openSecrets } from '../audit/privacy/seal.ts'
+import { vaultOf } from '../audit/privacy/vault.ts'
 import { receiptOf } from '../audit/store.ts'
 import { read } from '../decision/ask.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
+import { jcs } from '../durable/hash.ts'
+import { signer } from '../identity/keys.ts'
 import { authenticated, sourceIo } from './authenticated.ts'
 import { json, problems } from './describe.ts'
 import { problem } from './problem.ts'
+import { identifierOf } from './tenant.ts'
 import type { AppEnv } from './types.ts'
 
 const auditors = authenticated(['auditor', 'admin'])
@@ -135,13 +142,8 @@ export const log = new Hono<AppEnv>()
     }),
     auditors,
     async c => {
-      const { tenant } = c.var.place
-      const receipt = await receiptOf(c.env.DB, tenant, c.req.param('id'))
-      const leaf = receipt && (await logOf(c.env.LOG, tenant).leafOf({ chain: receipt.chain, seq: receipt.seq }))
-      const latest = await readLatest(logFor(c))
-      if (leaf === undefined || !latest || leaf >= latest.size) return problem(refusal(404, 'not_found'))
-      const proof = (await inclusionProof(logFor(c), leaf, latest.size)).map(base64)
-      return c.json({ leaf, proof, checkpoint: latest.note } satisfies v.InferOutput<typeof Included>)
+      const found = await provenReceipt(c, c.req.param('id'))
+      return found ? c.json(found.log) : problem(refusal(404, 'not_found'))
     },
   )
   .get(
@@ -156,10 +158,32 @@ export const log = new Hono<AppEnv>()
       if (isRefusal(query)) return problem(query)
       const latest = await readLatest(logFor(c))
       if (!latest || query.size > latest.size) return problem(refusal(404, 'not_found'))
-      const find = query.source === 'd1' ? inD1(c.env.DB, c.var.place.tenant) : inAgents(c.env.AGENT)
+      const find = query.source === 'd1' ? onRecord(c.env.DB, logFor(c), query.n) : inAgents(c.env.AGENT)
       const lines = await exportBundle(logFor(c), find, query.n, query.size)
       if (!lines) return problem(refusal(404, 'not_found'))
       return c.body(lines.map(line => `${JSON.stringify(line)}\n`).join(''), 200, { 'content-type': NDJSON })
+    },
+  )
+  .get(
+    '/v1/decisions/:id/signed',
+    describeRoute({
+      summary: "A decision's receipt with its proof, signed (JWS, RFC 7515): complete for whoever has the public keys",
+      responses: { 200: { description: 'The JWS', content: { 'application/jose': {} } }, ...problems(401, 403, 404) },
+    }),
+    auditors,
+    async c => {
+      const { tenant } = c.var.place
+      const found = await provenReceipt(c, c.req.param('id'))
+      if (!found) return problem(refusal(404, 'not_found'))
+      const { receipt, log } = found
+      const { tenant: _, agent, ...kept } = receipt
+      const secrets = await openSecrets(receipt.secrets, vaultOf(c.env, tenant, c.var.now))
+      const statement = { iss: identifierOf(tenant, c.env), agent, receipt: { ...kept, secrets }, log }
+      const { alg, kid, key } = await signer(c.env)
+      const jws = await new CompactSign(new TextEncoder().encode(jcs(statement)))
+        .setProtectedHeader({ alg, typ: 'receipt+jws', kid })
+        .sign(key)
+      return c.body(jws, 200, { 'content-type': 'application/jose' })
     },
   )
   .post(
@@ -189,6 +213,17 @@ export const log = new Hono<AppEnv>()
       }
     },
   )
+
+/** A decision's receipt, in D1 or archived, and the proof that it is in the log; `undefined` before a checkpoint covers it. */
+const provenReceipt = async (c: Context<AppEnv>, id: string) => {
+  const { tenant } = c.var.place
+  const receipt = (await receiptOf(c.env.DB, tenant, id)) ?? (await archivedDecision(c.env.DB, logFor(c), id))
+  const leaf = receipt && (await logOf(c.env.LOG, tenant).leafOf({ chain: receipt.chain, seq: receipt.seq }))
+  const latest = await readLatest(logFor(c))
+  if (!receipt || leaf === undefined || !latest || leaf >= latest.size) return undefined
+  const proof = (await inclusionProof(logFor(c), leaf, latest.size)).map(base64)
+  return { receipt, log: { leaf, proof, checkpoint: latest.note } satisfies v.InferOutput<typeof Included> }
+}
 
 const MAX_LINES = 16 * 1024
 

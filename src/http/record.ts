@@ -1,6 +1,7 @@
 import { Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
+import { archivedDecision } from '../audit/archive.ts'
 import { backlogOf } from '../audit/collectors.ts'
 import { isSearchedBlind, openSecrets } from '../audit/privacy/seal.ts'
 import { type Vault, vaultOf } from '../audit/privacy/vault.ts'
@@ -96,7 +97,10 @@ export const record = new Hono<AppEnv>()
     }),
     authenticated(['auditor', 'admin']),
     async c => {
-      const receipt = await receiptOf(c.env.DB, c.var.place.tenant, c.req.param('id'))
+      const { tenant } = c.var.place
+      const id = c.req.param('id')
+      const log = { bucket: c.env.RECORD, tenant }
+      const receipt = (await receiptOf(c.env.DB, tenant, id)) ?? (await archivedDecision(c.env.DB, log, id))
       const vault = vaultOf(c.env, c.var.place.tenant, c.var.now)
       return receipt ? c.json(await shown(receipt, vault)) : problem(refusal(404, 'not_found'))
     },

@@ -156,6 +156,14 @@ export const Tenant = v.strictObject({
     v.strictObject({
       /** Anyone may read checkpoints, tiles and entries: which chains there are, when they grew, and nothing of content. */
       public: v.optional(v.boolean(), false),
+      /** What stays in D1 when `audit archive` is run: older and more receipts go to the bucket. */
+      keep: v.optional(
+        v.strictObject({
+          /** Not less than agents' objects keep them, which send them again after D1 was restored. */
+          days: v.pipe(v.number(), v.integer(), v.minValue(35)),
+          receipts: v.pipe(v.number(), v.integer(), v.minValue(10_000)),
+        }),
+      ),
       /** Verifier keys (C2SP signed-note) of witnesses whose cosignatures are kept. */
       witnesses: v.optional(v.pipe(v.array(WitnessKey), v.maxLength(16)), []),
     }),

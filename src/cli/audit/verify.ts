@@ -1,14 +1,10 @@
-import { createReadStream, statSync } from 'node:fs'
-import { createInterface } from 'node:readline'
-import type { Readable } from 'node:stream'
-import { createGunzip } from 'node:zlib'
 import * as v from 'valibot'
 import { readCheckpoint, readNote } from '../../audit/log/note.ts'
 import { createVerifier, type Finding, type Verdict } from '../../audit/verify.ts'
 import { command } from '../command.ts'
-import { CommandError, exit } from '../exit.ts'
+import { exit } from '../exit.ts'
 import { paint, plural } from '../render.ts'
-import { type Progress, progress } from './progress.ts'
+import { linesOf } from './lines.ts'
 import { readSeen, remember, seenFile, seenOption } from './seen.ts'
 
 /** Checks an export without a network: nothing but the file, the keys and what was seen before counts. */
@@ -27,7 +23,7 @@ export const verifyExport = command({
   examples: ['audit verify record.ndjson.gz', 'audit verify record.ndjson --key acme.example/log+1a2b3c4d+AQ…'],
   run: async ([file = ''], options) => {
     const seen = seenFile(options.seen)
-    const lines = await linesOf(file)
+    const lines = linesOf(file, 'verify')
     const first = await lines.next()
     const header = headerOf(first.done ? '' : first.value)
     const before = header && readSeen(seen)[header.origin]
@@ -57,31 +53,6 @@ const headerOf = (line: string): { origin: string; keys: string[] } | undefined 
   } catch {
     return undefined
   }
-}
-
-/** A file's lines, unpacked where it is packed. */
-const linesOf = async (file: string): Promise<AsyncIterator<string> & AsyncIterable<string>> => {
-  if (file === '-')
-    return createInterface({ input: process.stdin, crlfDelay: Number.POSITIVE_INFINITY })[Symbol.asyncIterator]()
-  let size: number
-  try {
-    size = statSync(file).size
-  } catch {
-    throw new CommandError(`there is no file ${file}`)
-  }
-  const bar = progress('verify', size)
-  const raw = watched(createReadStream(file), bar)
-  const input: Readable = file.endsWith('.gz') ? raw.pipe(createGunzip()) : raw
-  input.once('end', bar.end)
-  return createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })[Symbol.asyncIterator]()
-}
-
-const watched = (stream: Readable, bar: Progress): Readable => {
-  let read = 0
-  return stream.on('data', (chunk: Buffer) => {
-    read += chunk.length
-    bar.to(read)
-  })
 }
 
 const told = ({ checkpoint, ...verdict }: Verdict) => ({

@@ -3,11 +3,10 @@ import { env } from 'cloudflare:workers'
 import { createPublicKey } from 'node:crypto'
 import { LogCheckpoint, verifyCheckpoint } from '@sigstore/verify/dist/tlog/checkpoint.js'
 import { verifyMerkleInclusion } from '@sigstore/verify/dist/tlog/merkle.js'
+import { compactVerify, createLocalJWKSet } from 'jose'
 import { afterEach, expect, it } from 'vitest'
-import type { CollectCall, CollectReply } from '../../../src/agent/call.ts'
-import { collectorOf } from '../../../src/audit/collectors.ts'
 import { readBundle, readEntry, writeEntry } from '../../../src/audit/log/entry.ts'
-import { logOf } from '../../../src/audit/log/names.ts'
+import { logOf, logPrefix } from '../../../src/audit/log/names.ts'
 import {
   readCheckpoint,
   readNote,
@@ -21,32 +20,16 @@ import { hashesOf, readTilePath, tilePath, WIDTH, widthAt } from '../../../src/a
 import { isConsistent, leafHash, treeHash } from '../../../src/audit/log/tree.ts'
 import { clock } from '../../clock.ts'
 import { broken, mend } from '../../doubles.ts'
-import { createWorld, problemIn } from '../../http/world.ts'
-import { chainOf } from '../build.ts'
+import { asking, problemIn } from '../../http/world.ts'
+import { collect, createLogWorld, manyOf, publish } from './build.ts'
 
 afterEach(() => {
   mend()
   clock.reset()
 })
 
-const collect = async (call: CollectCall): Promise<CollectReply> =>
-  collectorOf(env.COLLECTOR, call.tenant, call.chain).collect(call)
-
-const publish = async (tenant: string): Promise<void> => {
-  clock.advance(3_000)
-  expect(await runDurableObjectAlarm(logOf(env.LOG, tenant))).toBe(true)
-}
-
-const world = async (log: { public?: boolean; witnesses?: string[] } = {}) => {
-  const made = await createWorld({
-    change: bundle => {
-      bundle.settings.log = { public: false, witnesses: [], ...log }
-    },
-  })
-  const token = await made.token({ roles: ['auditor'] })
-  const get = (path: string) => made.send('GET', path, undefined, { token })
-  return { ...made, get, auditor: token }
-}
+const world = (log: { public?: boolean; witnesses?: string[] } = {}) =>
+  createLogWorld({ log: { public: false, witnesses: [], ...log } })
 
 /** All that a monitor reads: the checkpoint, and every tile that its size asks for. */
 const monitor = async (get: (path: string) => Promise<Response>) => {
@@ -68,12 +51,6 @@ const monitor = async (get: (path: string) => Promise<Response>) => {
   }
   return { note, checkpoint, entries, leaves, bytes }
 }
-
-const manyOf = (tenant: string, count: number, chain: string = crypto.randomUUID()) =>
-  chainOf(
-    Array.from({ length: count }, () => ({})),
-    { tenant, chain },
-  )
 
 it('holds every receipt once, under a checkpoint that another implementation accepts', async () => {
   const { tenant, get, identifier } = await world()
@@ -135,6 +112,36 @@ it('holds every receipt once, under a checkpoint that another implementation acc
   }
 })
 
+it('gives a receipt that is complete by itself: identities, policies and bundle, signed, and void when changed', async () => {
+  const made = await createLogWorld()
+  const user = { type: 'User', id: 'ann' }
+  const token = await made.agentToken('clerk', { user, admit: true, sid: 's-1' })
+  const { context } = await made.evaluate(asking('read'), { token })
+  clock.advance(2_000)
+  await runDurableObjectAlarm(made.object())
+  await publish(made.tenant)
+  const jws = await (await made.get(`/v1/decisions/${context.evaluation_id}/signed`)).text()
+  const jwks = JSON.parse(await (await made.send('GET', '/.well-known/jwks.json', undefined)).text())
+  const { payload } = await compactVerify(jws, createLocalJWKSet(jwks))
+  const { receipt, log } = JSON.parse(new TextDecoder().decode(payload))
+  expect(receipt.body).toMatchObject({
+    agent: { type: 'Agent', id: 'clerk' },
+    action: 'read',
+    roles: ['agent'],
+    session: 's-1',
+    decision: { outcome: context.outcome, reason: context.reason, bundle: { hash: context.bundle } },
+  })
+  expect(receipt.secrets.user.value).toEqual(user)
+  expect(log.checkpoint).toContain('/v1/log')
+  const [head, body, signature] = jws.split('.')
+  const bent = Buffer.from(
+    Buffer.from(body ?? '', 'base64url')
+      .toString()
+      .replace('clerk', 'clerc'),
+  ).toString('base64url')
+  await expect(compactVerify(`${head}.${bent}.${signature}`, createLocalJWKSet(jwks))).rejects.toThrow()
+})
+
 it('lets every checkpoint continue those before it, tile by tile', async () => {
   const { tenant, get } = await world()
   const chain = manyOf(tenant, 700)
@@ -154,7 +161,7 @@ it('lets every checkpoint continue those before it, tile by tile', async () => {
     }
   }
   // partial tiles go once the full one is there, and are still served from it
-  const { objects } = await env.RECORD.list({ prefix: '' })
+  const { objects } = await env.RECORD.list({ prefix: logPrefix(tenant) })
   const mine = objects.map(({ key }) => readTilePath(key.slice(key.indexOf('/') + 1)))
   expect(mine.filter(tile => tile?.level === 0 && tile.n === 0 && tile.width < WIDTH)).toEqual([])
   const [first, last] = [seen[0], seen.at(-1)]
