@@ -2,6 +2,11 @@ import { defineConfig } from 'drizzle-kit'
 
 export default defineConfig({
   dialect: 'sqlite',
-  schema: ['./src/audit/tables.ts', './src/audit/privacy/tables.ts', './src/policy/tables.ts'],
+  schema: [
+    './src/audit/tables.ts',
+    './src/audit/privacy/tables.ts',
+    './src/escalation/tables.ts',
+    './src/policy/tables.ts',
+  ],
   out: './migrations',
 })

@@ -6,6 +6,8 @@ export const broken = {
   d1Answers: false,
   /** Collectors can't be reached. */
   collectors: false,
+  /** Escalations can't reach agents' objects. */
+  agents: false,
   /** Agents' objects decide, and their answers are lost. */
   answers: false,
   /** Logs can't be reached. */
@@ -15,7 +17,8 @@ export const broken = {
 }
 
 export const mend = (): void => {
-  Object.assign(broken, { d1: false, d1Answers: false, collectors: false, answers: false, log: false, writes: 0 })
+  const whole = { d1: false, d1Answers: false, collectors: false, agents: false, answers: false, log: false }
+  Object.assign(broken, { ...whole, writes: 0 })
 }
 
 export const breakableD1 = (db: D1Database): D1Database =>
@@ -37,7 +40,7 @@ export const breakableD1 = (db: D1Database): D1Database =>
 
 export const breakable = <T extends Rpc.DurableObjectBranded | undefined>(
   namespace: DurableObjectNamespace<T>,
-  what: 'collectors' | 'log' = 'collectors',
+  what: 'collectors' | 'agents' | 'log' = 'collectors',
 ): DurableObjectNamespace<T> =>
   new Proxy(namespace, {
     get: (target, name) => {

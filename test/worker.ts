@@ -2,10 +2,12 @@ import type { DecideCall, DecideReply } from '../src/agent/call.ts'
 import { AgentObject as Agent, type AgentEnv } from '../src/agent/object.ts'
 import { CollectorObject as Collector, type CollectorEnv } from '../src/audit/collector.ts'
 import { LogObject as Log, type LogEnv } from '../src/audit/log/object.ts'
+import { EscalationObject as Escalation, type EscalationEnv } from '../src/escalation/object.ts'
 import { createApp } from '../src/http/app.ts'
 import { createSource } from '../src/policy/source.ts'
 import { clock } from './clock.ts'
 import { breakable, breakableD1, broken } from './doubles.ts'
+import { outsideFetch } from './outside.ts'
 
 /** The Worker with a clock that tests can set, and connections that they can break. */
 export default createApp({ now: () => clock.now(), source: createSource() })
@@ -31,5 +33,13 @@ export class CollectorObject extends Collector {
 export class LogObject extends Log {
   constructor(ctx: DurableObjectState, env: LogEnv) {
     super(ctx, { ...env, NOW: () => clock.now() })
+  }
+}
+
+export class EscalationObject extends Escalation {
+  constructor(ctx: DurableObjectState, env: EscalationEnv) {
+    const { AGENT, DB, SIGNING_KEYS, KEY_ENCRYPTION_KEY, LOCAL } = env
+    const whole = { AGENT: breakable(AGENT, 'agents'), DB, SIGNING_KEYS, KEY_ENCRYPTION_KEY, LOCAL }
+    super(ctx, { ...whole, NOW: () => clock.now(), FETCH: outsideFetch })
   }
 }

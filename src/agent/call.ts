@@ -1,8 +1,10 @@
 import type { Body, Head, ReceiptKind, Secrets, StoredReceipt } from '../audit/receipt.ts'
 import type { Problem } from '../cedar/convert.ts'
 import type { Outcome } from '../decision/answer.ts'
+import type { Intent } from '../decision/intent.ts'
 import type { Reason } from '../decision/reasons.ts'
-import type { Program } from '../settle/program.ts'
+import type { Scope } from '../escalation/scope.ts'
+import type { Liftable, Program } from '../settle/program.ts'
 
 /**
  * What crosses between the Worker and an agent's object. Both sides may run different versions while a deployment
@@ -48,7 +50,40 @@ export type DecideItem = {
   idempotency?: { key: string; requestHash: string }
   /** Milliseconds that a permit lives. */
   permitMs: number
+  /** What an approval of this action binds; there where a human may lift one of the program's forbids. */
+  binding?: Binding
+  /** The approval that the caller presented. `verified`: nothing that came with it contradicts it. */
+  approval?: { id: string; verified: boolean }
 }
+
+export type Binding = {
+  actionHash: string
+  /** Of AuthZEN's subject, action and resource as they came, and of the context's members that count. */
+  bindingHash: string
+  contextMembers: string[]
+  intent: Intent
+  session?: string
+}
+
+/** A decision that a human may turn into an approval: what that would bind, and until when it can be requested. */
+export type StepUp = Binding & { forbids: ({ policy: string } & Liftable)[]; expiresAt: number }
+
+/** What a human granted: once, or as often as a standing approval says. */
+export type Approval = {
+  id: string
+  task: string
+  actionHash: string
+  bindingHash: string
+  /** The forbids that it lifts, while their text is unchanged. */
+  lifts: { policy: string; textHash: string }[]
+  /** Milliseconds. */
+  until: number
+  uses: number
+  scope?: Scope
+}
+
+/** An approval that a decision used, and the forbids that it lifted. */
+export type ApprovalUse = { id: string; until: number; standing: boolean; policies: string[] }
 
 export type Decided = {
   kind: 'decided'
@@ -67,6 +102,12 @@ export type Decided = {
   problems?: Problem[]
   bundle: string
   receipt: { seq: number; hash: string }
+  /** On step_up: what a human would have to lift, and until when that can be requested. */
+  escalate?: { expiresAt: number; forbids: { policy: string; textHash: string }[] }
+  /** Approvals that this decision used. */
+  approvals?: ApprovalUse[]
+  /** Whether an approval was presented, so that a denial says what to do next. */
+  presented?: string
   /** True when this is the answer to an earlier call with the same idempotency key. */
   replayed?: true
 }
@@ -152,3 +193,32 @@ export type CollectReply =
   | { kind: 'behind'; seq: number }
   /** D1 or the log couldn't be written; the same call may be made again. */
   | { kind: 'unavailable' }
+
+/** Asks which task the request for a denied evaluation has. `stepUp` is a `StepUp` as JSON. */
+export type RequestCall = { v: 1; evaluationId: string; at: number }
+export type RequestReply =
+  | { kind: 'unknown' }
+  | { kind: 'expired' }
+  /** As many wait for humans already as may. */
+  | { kind: 'too_many' }
+  | { kind: 'open'; task: string; stepUp: string }
+
+/** What became of a request for approval, delivered by the escalation's outbox. */
+export type ResolveCall = {
+  v: 1
+  tenant: string
+  agent: string
+  task: string
+  /** The denied evaluation. */
+  evaluationId: string
+  status: 'approved' | 'denied' | 'expired' | 'cancelled'
+  forbids: { policy: string; textHash: string }[]
+  /** Who answered what, and why: approvers as entity UIDs. */
+  answers: { approver: string; vote: 'approve' | 'reject'; reason?: string; at: number; signedIn: boolean }[]
+  /** Who sent the request and what it said of itself; who withdrew it, and why. Names as `Caller.name` has them. */
+  requester: { name: string; client?: string; justification?: string }
+  withdrawn?: { by: string; reason?: string; comment?: string }
+  at: number
+  approval?: Approval
+}
+export type ResolveReply = { kind: 'taken' } | { kind: 'chain_fork' }

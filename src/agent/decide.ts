@@ -1,13 +1,15 @@
 import type { DecisionRecord } from '../audit/receipt.ts'
 import { draw, levelAt, retryAfter } from '../settle/meters.ts'
 import { type Settlement, type State, settle } from '../settle/settle.ts'
-import type { DecideCall, Decided, DecideItem, DecideReply, Refused } from './call.ts'
+import { type Approvals, approvalsFor, withRefusal } from './approvals.ts'
+import type { ApprovalUse, DecideCall, Decided, DecideItem, DecideReply, Refused } from './call.ts'
 import { append } from './chain.ts'
 import { decidedOf } from './decided.ts'
 import { readLevel, writeLevel } from './meters.ts'
 import { claimProof } from './proofs.ts'
 import { findReply, keepReply } from './replies.ts'
 import { openSelf, type Self } from './self.ts'
+import { forbidsOf, hintUntil, keepStepUp } from './step-ups.ts'
 import { planSweep } from './sweep.ts'
 
 /** Settles a call's items in order, each in a transaction of its own, up to where the call says to stop. */
@@ -49,14 +51,17 @@ const decideItem = (
   const newer = newerThan(self, call.bundle)
   if (newer) return { kind: 'stale_bundle', ...newer }
 
-  const settled = denialOf(item, self) ?? settle(item.program, stateOf(storage, self), now)
+  const approvals = approvalsFor(storage, item, now)
+  const settled: Settled =
+    denialOf(item, self) ?? withRefusal(settle(item.program, stateOf(storage, self, approvals), now), approvals)
   if (!permits(settled)) {
     const room = takeAttempt(storage, call.attempts, now)
     if (!room.taken) return { kind: 'too_many_attempts', retryAfter: room.retryAfter }
   }
 
   for (const { meter, level } of settled.charges) writeLevel(storage, ruleKey(meter.key), meter, level)
-  const decision = recordOf(settled, call, item, now)
+  const used = permits(settled) ? approvals.consume(settled.lifted, item.evaluationId) : []
+  const decision = recordOf(settled, call, item, now, used)
   const receipt = append(
     storage,
     self,
@@ -65,6 +70,7 @@ const decideItem = (
   )
   const decided = decidedOf(receipt, decision)
   if (!earlier) keepReply(storage, item, decided)
+  if (settled.outcome === 'step_up') keepStepUp(storage, item, settled, { seq: receipt.seq, now })
   if (call.bundle.seq !== self.bundle?.seq) {
     storage.sql.exec('UPDATE self SET bundle_seq = ?, bundle_hash = ?', call.bundle.seq, call.bundle.hash)
   }
@@ -78,12 +84,12 @@ type Settled = Omit<Settlement, 'reason'> & Pick<DecisionRecord, 'reason' | 'pro
 const denialOf = ({ denied }: DecideItem, { suspended }: Self): Settled | undefined =>
   denied && !suspended ? { outcome: 'deny', policies: [], missing: [], charges: [], lifted: [], ...denied } : undefined
 
-const stateOf = (storage: DurableObjectStorage, { suspended }: Self): State => ({
+const stateOf = (storage: DurableObjectStorage, { suspended }: Self, { approved }: Approvals): State => ({
   suspended,
   meter: key => readLevel(storage, ruleKey(key)),
   // a session keeps no values yet, so nothing that hangs on them can be finished
   finish: () => 'unknown',
-  approved: () => false,
+  approved,
 })
 
 /** What the object has seen, where the call was evaluated under less. One `seq` has one hash, the first that was seen. */
@@ -108,7 +114,13 @@ const takeAttempt = (
   return { taken: true }
 }
 
-const recordOf = (settled: Settled, { bundle }: DecideCall, item: DecideItem, now: number): DecisionRecord => ({
+const recordOf = (
+  settled: Settled,
+  { bundle }: DecideCall,
+  item: DecideItem,
+  now: number,
+  used: ApprovalUse[],
+): DecisionRecord => ({
   evaluation_id: item.evaluationId,
   outcome: settled.outcome,
   reason: settled.reason,
@@ -116,6 +128,15 @@ const recordOf = (settled: Settled, { bundle }: DecideCall, item: DecideItem, no
   bundle,
   ...(settled.missing.length > 0 && { missing: settled.missing }),
   ...(settled.lifted.length > 0 && { lifted: settled.lifted }),
+  ...(used.length > 0 && { approvals: used }),
+  ...(item.approval && { presented: item.approval.id }),
+  ...(settled.outcome === 'step_up' &&
+    item.binding && {
+      escalate: {
+        expires_at: hintUntil(now),
+        forbids: forbidsOf(item, settled).map(({ policy, textHash }) => ({ policy, text_hash: textHash })),
+      },
+    }),
   ...(permits(settled) && { expires_at: now + item.permitMs }),
   ...(settled.retryAfter !== undefined && { retry_after: settled.retryAfter }),
   ...(settled.problems !== undefined && { problems: settled.problems }),

@@ -13,6 +13,14 @@ export const decidedOf = ({ seq, hash, at }: StoredReceipt, decision: DecisionRe
   missing: decision.missing ?? [],
   ...(decision.retry_after !== undefined && { retryAfter: decision.retry_after }),
   ...(decision.problems !== undefined && { problems: decision.problems }),
+  ...(decision.escalate && {
+    escalate: {
+      expiresAt: decision.escalate.expires_at,
+      forbids: decision.escalate.forbids.map(({ policy, text_hash }) => ({ policy, textHash: text_hash })),
+    },
+  }),
+  ...(decision.approvals && { approvals: decision.approvals }),
+  ...(decision.presented !== undefined && { presented: decision.presented }),
   bundle: decision.bundle.hash,
   receipt: { seq, hash },
 })

@@ -3,16 +3,30 @@ import type { CollectorObject } from '../audit/collector.ts'
 import type { StoredReceipt } from '../audit/receipt.ts'
 import { arm, runDue } from '../durable/due.ts'
 import { migrate } from '../durable/schema.ts'
-import type { DecideCall, DecideReply, NoteCall, ProofClaim, Standing, StandingCall, Status } from './call.ts'
+import type {
+  DecideCall,
+  DecideReply,
+  NoteCall,
+  ProofClaim,
+  RequestCall,
+  RequestReply,
+  ResolveCall,
+  ResolveReply,
+  Standing,
+  StandingCall,
+  Status,
+} from './call.ts'
 import { decide } from './decide.ts'
 import { note } from './note.ts'
 import { flushing, refill, unflushed } from './outbox.ts'
 import { claimProof } from './proofs.ts'
 import { pruning } from './prune.ts'
 import { receiptsAfter } from './receipts.ts'
+import { resolve, revoke } from './resolutions.ts'
 import { schema } from './schema.ts'
 import { readSelf } from './self.ts'
 import { setStanding } from './standing.ts'
+import { openRequest } from './step-ups.ts'
 import { planSweep, sweeping } from './sweep.ts'
 
 /** What the object needs of its Worker. `NOW` is there in tests alone. */
@@ -50,6 +64,20 @@ export class AgentObject extends DurableObject<AgentEnv> {
 
   note(call: NoteCall): { seq: number; hash: string } {
     return note(this.ctx.storage, this.#chain, call, this.#clock)
+  }
+
+  /** The one task of a denied evaluation that a human may approve. */
+  request(call: RequestCall): RequestReply {
+    return this.ctx.storage.transactionSync(() => openRequest(this.ctx.storage, call))
+  }
+
+  /** What became of a request for approval. */
+  resolve(call: ResolveCall): ResolveReply {
+    return resolve(this.ctx.storage, this.#chain, call, this.#clock)
+  }
+
+  revoke({ approval }: { approval: string }): { revoked: boolean } {
+    return revoke(this.ctx.storage, approval)
   }
 
   /** `undefined` where nothing was ever asked of this object. */

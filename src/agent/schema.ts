@@ -47,4 +47,26 @@ export const schema: readonly string[] = [
     call TEXT NOT NULL,
     until INTEGER NOT NULL
   ) WITHOUT ROWID`,
+  // Decisions that a human may turn into an approval, and the task that each was given when it was requested.
+  `CREATE TABLE step_up (
+    evaluation_id TEXT PRIMARY KEY,
+    until INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    task TEXT,
+    terms TEXT NOT NULL
+  ) WITHOUT ROWID`,
+  `CREATE TABLE approval (
+    id TEXT PRIMARY KEY,
+    task TEXT NOT NULL,
+    action_hash TEXT NOT NULL,
+    binding_hash TEXT NOT NULL,
+    lifts TEXT NOT NULL,
+    until INTEGER NOT NULL,
+    uses INTEGER NOT NULL,
+    used_by TEXT,
+    scope TEXT,
+    revoked INTEGER NOT NULL DEFAULT 0
+  ) WITHOUT ROWID`,
+  // Tasks whose end was taken in: an outbox may tell of one twice.
+  'CREATE TABLE resolution (task TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID',
 ]

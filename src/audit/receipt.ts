@@ -1,9 +1,10 @@
+import type { ApprovalUse } from '../agent/call.ts'
 import type { Problem } from '../cedar/convert.ts'
 import type { Outcome } from '../decision/answer.ts'
 import type { Reason } from '../decision/reasons.ts'
 import { contentHash, jcs, sha256 } from '../durable/hash.ts'
 
-export type ReceiptKind = 'decision' | 'suspension' | 'resumption' | 'erasure'
+export type ReceiptKind = 'decision' | 'suspension' | 'resumption' | 'erasure' | 'escalation'
 
 /**
  * What a receipt's hash covers. The body is committed to, not embedded, so that personal values can be erased later
@@ -53,6 +54,12 @@ export type DecisionRecord = {
   missing?: string[]
   /** Ids of the forbids that approvals lifted. */
   lifted?: string[]
+  /** Approvals that lifted them, each used once more by this decision. */
+  approvals?: ApprovalUse[]
+  /** The approval that the caller presented, whatever became of it. */
+  presented?: string
+  /** On step_up: the forbids that a human may lift, and until when that can be requested. */
+  escalate?: { expires_at: number; forbids: { policy: string; text_hash: string }[] }
   /** Milliseconds; when the permit lapses, on allow and modify. */
   expires_at?: number
   /** Seconds. */

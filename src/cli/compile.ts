@@ -1,6 +1,7 @@
 import type { PolicyJson } from '../cedar/json.ts'
 import { type Bundle, MAX_BUNDLE_BYTES, writeBundle } from '../policy/bundle.ts'
 import { type LoadedBundle, loadBundle } from '../policy/load.ts'
+import { unknownGroups } from './compile/approvers.ts'
 import { type Finding, validatePolicies } from './compile/cedar.ts'
 import { type Diagnostic, error, warning } from './compile/diagnostic.ts'
 import { readEntities } from './compile/entities.ts'
@@ -17,9 +18,13 @@ export type Compiled = { bundle?: Bundle; diagnostics: Diagnostic[] }
 /**
  * Turns a policy folder into a bundle: `tenant.json`, `*.cedar`, one `*.cedarschema`, and, where they are there,
  * `entities.json` and `links.json`. Everything is checked as far as it can be, so that one run tells all that is wrong.
- * `tenant` takes the place of the name in `tenant.json`.
+ * `tenant` takes the place of the name in `tenant.json`; `local` is for this machine's Worker alone, which may call this
+ * machine.
  */
-export const compile = async (dir: string, options: { tenant?: string | undefined } = {}): Promise<Compiled> => {
+export const compile = async (
+  dir: string,
+  options: { tenant?: string | undefined; local?: boolean } = {},
+): Promise<Compiled> => {
   const folder = readFolder(dir)
   const diagnostics = [...folder.diagnostics]
   const take = <T extends { diagnostics: Diagnostic[] }>(part: T): T => {
@@ -27,11 +32,12 @@ export const compile = async (dir: string, options: { tenant?: string | undefine
     return part
   }
   const schema = folder.schema && take(readSchema(folder.schema)).schema
-  const tenant = folder.tenant && take(await readTenant(folder.tenant, schema)).tenant
+  const tenant = folder.tenant && take(await readTenant(folder.tenant, schema, options.local)).tenant
   const { policies } = take(readPolicies(folder.policies))
   const { links } = take(readLinks(folder.links, policies))
   const { entities } = take(readEntities(folder.entities, schema))
   if (schema !== undefined) diagnostics.push(...validate(schema.text, policies, links))
+  if (tenant !== undefined) diagnostics.push(...unknownGroups(policies.values(), tenant))
   if (schema === undefined || tenant === undefined || hasErrors(diagnostics))
     return { diagnostics: sorted(diagnostics) }
 

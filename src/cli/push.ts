@@ -24,7 +24,10 @@ export const push = command({
   run: async ([dir = ''], { tenant: named, by, note, force, json, ...target }) => {
     const wrangler = wranglerFor(target)
     const say = (text: string) => json || console.log(text)
-    const compiled = await compile(dir, { tenant: named === undefined ? undefined : tenantNamed(named) })
+    const compiled = await compile(dir, {
+      tenant: named === undefined ? undefined : tenantNamed(named),
+      local: wrangler.where === 'local',
+    })
     if (json !== true) process.stdout.write(report(compiled.diagnostics))
     if (compiled.bundle === undefined) {
       if (json) console.log(JSON.stringify({ ok: false, diagnostics: compiled.diagnostics }, null, 2))

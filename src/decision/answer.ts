@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import type { Decided } from '../agent/call.ts'
+import { AccessRequest } from '../escalation/requestable.ts'
 import { reasons } from './reasons.ts'
 import type { Refusal } from './refusal.ts'
 
@@ -28,6 +29,12 @@ export const DecisionContext = v.object({
   problems: v.optional(v.array(Problem)),
   /** Whole seconds. */
   retry_after: v.optional(v.number()),
+  /** How to ask a human, on step_up (Access Request and Approval Profile). */
+  access_request: v.optional(AccessRequest),
+  /** What to do next, where an approval was presented and the action is denied (the same profile). */
+  next_action: v.optional(v.picklist(['request', 'retry', 'none'])),
+  /** The approval that let the action pass. */
+  approval: v.optional(v.object({ id: v.string(), approved_until: v.pipe(v.string(), v.isoTimestamp()) })),
 })
 
 /** An AuthZEN Decision (Authorization API 1.0, Information Model, Decision). */
@@ -47,7 +54,10 @@ export const FailedItem = v.object({
 export type FailedItem = v.InferOutput<typeof FailedItem>
 
 /** The answer to what an agent's object decided and recorded. */
-export const answerOf = (decided: Decided, more: { explain: boolean; permit?: string }): Answer => ({
+export const answerOf = (
+  decided: Decided,
+  more: { explain: boolean; permit?: string; request?: AccessRequest },
+): Answer => ({
   decision: decided.outcome === 'allow',
   context: {
     evaluation_id: decided.evaluationId,
@@ -61,8 +71,25 @@ export const answerOf = (decided: Decided, more: { explain: boolean; permit?: st
     ...(decided.missing.length > 0 && { missing: decided.missing.map(name => ({ name, sources: [] })) }),
     ...(decided.problems && { problems: decided.problems }),
     ...(decided.retryAfter !== undefined && { retry_after: decided.retryAfter }),
+    ...(more.request && { access_request: more.request }),
+    ...nextAction(decided, more.request),
+    ...approvalUsed(decided),
   },
 })
+
+/** Only a denial of what was presented with an approval says what comes next (profile, Completion Semantics). */
+const nextAction = (decided: Decided, request: AccessRequest | undefined) => {
+  if (decided.presented === undefined || decided.outcome === 'allow' || decided.outcome === 'modify') return {}
+  if (request) return { next_action: 'request' } as const
+  const transient = decided.retryAfter !== undefined || decided.outcome === 'defer'
+  return { next_action: transient ? 'retry' : 'none' } as const
+}
+
+/** The one that was presented, else the first of those that stood. */
+const approvalUsed = ({ approvals = [], presented }: Decided) => {
+  const used = approvals.find(({ id }) => id === presented) ?? approvals[0]
+  return used && { approval: { id: used.id, approved_until: new Date(used.until).toISOString() } }
+}
 
 /** A denial that stands on no record: the control plane couldn't get as far as deciding, so nothing is allowed. */
 export const unrecorded = (

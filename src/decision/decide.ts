@@ -2,6 +2,8 @@ import type { DecideCall, Decided, DecideReply, ProofClaim } from '../agent/call
 import type { AgentObject } from '../agent/object.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
 import { sha256 } from '../durable/hash.ts'
+import type { Presented } from '../escalation/presented.ts'
+import { requestable } from '../escalation/requestable.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { Signer } from '../identity/keys.ts'
 import { signPermit } from '../identity/permit.ts'
@@ -35,6 +37,8 @@ export type Deps = {
   signer: Signer
   /** Keys of those whose data the tenant marks as personal. */
   vault: Vault
+  /** The approval that an action is presented with, as far as it can be verified without state. */
+  presented: (ask: Ask) => Promise<Presented | undefined>
   /** Moves the call to a newer activation that an object knows of, or `undefined` where the call doesn't hold there. */
   adopt: (newer: Activation) => Promise<Pick<Call, 'bundle' | 'caller'> | undefined>
 }
@@ -47,7 +51,8 @@ export type Result = Answer | Refusal
  * actions; with `stop` the list ends with the one that ended it.
  */
 export const decide = async (asks: readonly (Ask | Refusal)[], call: Call, deps: Deps): Promise<Result[]> => {
-  const prepared = asks.map(ask => (isRefusal(ask) ? ask : prepare(ask, call)))
+  const presented = await Promise.all(asks.map(ask => (isRefusal(ask) ? undefined : deps.presented(ask))))
+  const prepared = asks.map((ask, index) => (isRefusal(ask) ? ask : prepare(ask, call, presented[index])))
   const results = await settleAll(numbered(prepared), call, deps, true)
   return results.map(([, result]) => result)
 }
@@ -146,7 +151,7 @@ const settleRun = async (run: Run, call: Call, deps: Deps, mayMove: boolean): Pr
       if (!moved) return [...placed, ...deny('bundle_stale', at)]
       // Under another bundle the caller may be another agent, or the ask refused, so what is left is prepared anew.
       const next = { ...call, ...moved }
-      const rest = items.slice(at).map(item => ({ ...item, prepared: prepare(item.prepared.ask, next) }))
+      const rest = items.slice(at).map(item => ({ ...item, prepared: again(item.prepared, next) }))
       return [...placed, ...(await settleAll(rest, next, deps, false))]
     }
     placed.push([index, await resultOf(settled, prepared, call, deps)])
@@ -166,13 +171,20 @@ const idempotencyOf = ({ index, ordinal }: Item, { caller, idempotency }: Call) 
     },
   }
 
+const again = ({ ask, presented }: Prepared, call: Call): Prepared | Refusal => prepare(ask, call, presented)
+
 type Settled = Exclude<DecideReply[number], { kind: 'stale_bundle' | 'chain_fork' }>
 
 const resultOf = async (settled: Settled, item: Prepared, call: Call, { signer }: Deps): Promise<Result> => {
   switch (settled.kind) {
     case 'decided': {
       const permit = await permitOf(settled, item, call, signer)
-      return answerOf(settled, { explain: explains(call), ...(permit !== undefined && { permit }) })
+      const request = await requestOf(settled, item, call, signer)
+      return answerOf(settled, {
+        explain: explains(call),
+        ...(permit !== undefined && { permit }),
+        ...(request && { request }),
+      })
     }
     case 'too_many_attempts':
       return refusal(429, 'too_many_attempts', { retryAfter: settled.retryAfter })
@@ -182,6 +194,10 @@ const resultOf = async (settled: Settled, item: Prepared, call: Call, { signer }
       return refusal(401, 'invalid_dpop_proof')
   }
 }
+
+/** How a human can be asked, where that is what the decision wants. Signed as permits are: once, after the commit. */
+const requestOf = async (decided: Decided, { item }: Prepared, call: Call, signer: Signer) =>
+  item.binding && requestable(decided, item.binding, { tenant: call.identifier, signer, rules: call.bundle.rules })
 
 /** Signed after the commit, and the same each time: only the signature is made anew for a retry. */
 const permitOf = async (decided: Decided, item: Prepared, call: Call, signer: Signer): Promise<string | undefined> => {

@@ -21,7 +21,9 @@ const legOf = (principal: EntityUid, agent: EntityUid, what: What, bundle: Loade
   const rule = (policy: string): Rule => {
     const meta = bundle.rules.get(policy)
     if (!meta) throw new Error(`policy ${policy} has no annotations`)
-    return { policy, when: true, meters: metersOf(meta, { agent, action, resource }) }
+    const meters = metersOf(meta, { agent, action, resource })
+    const { escalate, textHash } = meta
+    return { policy, when: true, meters, ...(escalate !== undefined && { liftable: { group: escalate, textHash } }) }
   }
   return {
     of: { kind: 'principal', uid: principal },

@@ -1,22 +1,25 @@
 import { uuidv7 } from 'uuidv7'
-import type { DecideItem } from '../agent/call.ts'
+import type { Binding, DecideItem } from '../agent/call.ts'
 import { redact } from '../audit/privacy/redact.ts'
 import type { EntityUid } from '../cedar/json.ts'
 import { contentHash } from '../durable/hash.ts'
 import { nameOf, shardOf } from '../durable/names.ts'
+import { bindingHash } from '../escalation/binding.ts'
+import type { Presented } from '../escalation/presented.ts'
 import { uidText } from '../identity/uid.ts'
 import type { Ask } from './ask.ts'
 import type { Call } from './decide.ts'
-import { actionHash } from './intent.ts'
+import { actionHash, type Intent } from './intent.ts'
 import { programOf } from './legs.ts'
 import { recordOf } from './record.ts'
 import { isRefusal, type Refusal } from './refusal.ts'
-import { what } from './what.ts'
+import { environmentNames, what } from './what.ts'
 import { type Who, who } from './who.ts'
 
 /** One action, evaluated as far as the Worker can, and the object that settles it. */
 export type Prepared = {
   ask: Ask
+  presented?: Presented
   who: Who
   object: { name: string; agent: string; attempts: { capacity: number; windowMs: number } }
   item: Omit<DecideItem, 'idempotency'>
@@ -34,32 +37,65 @@ const UNATTRIBUTED_ATTEMPTS = { capacity: 60, windowMs: 60_000 }
 export const NO_PROGRAM = { v: 1, legs: [], absentDuties: [] } as const satisfies DecideItem['program']
 
 /** identity → request → cedar, for one action: all of the way that needs no state. */
-export const prepare = (ask: Ask, call: Call): Prepared | Refusal => {
+export const prepare = (ask: Ask, call: Call, presented?: Presented): Prepared | Refusal => {
   const actor = who(ask, call.caller, call.bundle)
   if (isRefusal(actor)) return actor
   const args = ask.action.properties ?? {}
-  const hash = actionHash({
+  const intent: Intent = {
     tenant: call.tenant,
     principals: actor.principals,
     action: ask.action.name,
     resource: ask.resource,
     arguments: args,
-  })
-  const kept = redact(ask, call.bundle.settings.privacy)
+  }
+  const hash = actionHash(intent)
+  const kept = redact(withoutApproval(ask), call.bundle.settings.privacy)
+  const judged = kept.denied ? { program: NO_PROGRAM, denied: kept.denied } : judge(ask, actor, call)
+  // What holds a credential can be shown to nobody, so nobody can approve it.
+  const liftable = !kept.masked && judged.program.legs.some(leg => leg.forbids.some(forbid => forbid.liftable))
   return {
     ask,
+    ...(presented && { presented }),
     who: actor,
     object: objectOf(actor, call),
     item: {
       evaluationId: uuidv7(),
-      ...(kept.denied ? { program: NO_PROGRAM, denied: kept.denied } : judge(ask, actor, call)),
+      ...judged,
       ...recordOf(kept.ask, actor, call.caller, {
         ...(!kept.masked && { actionHash: hash }),
         ...(call.requestId && { requestId: call.requestId }),
       }),
       permitMs: PERMIT_MS,
+      ...(liftable && { binding: bindingOf(ask, actor, call, { intent, actionHash: hash }) }),
+      ...(presented && { approval: presented }),
     },
     intent: { actionHash: hash, argumentsHash: contentHash(args) },
+  }
+}
+
+/** An approval is ours: the token in it is no credential of anybody's, and has its own place in the record. */
+const withoutApproval = (ask: Ask): Ask => {
+  if (ask.context?.approval === undefined) return ask
+  const { approval: _, ...context } = ask.context
+  return { ...ask, context }
+}
+
+/** What an approval binds. Of the context that a PEP states, the address changes with the path that a call takes. */
+const bindingOf = (
+  ask: Ask,
+  { asserts }: Who,
+  { bundle, caller }: Call,
+  { intent, actionHash }: Pick<Binding, 'intent' | 'actionHash'>,
+): Binding => {
+  const members = asserts ? environmentNames(ask.action.name, bundle.schema).filter(name => name !== 'ip') : []
+  const contextMembers = members.filter(name => Object.hasOwn(ask.context ?? {}, name))
+  const { session } = caller
+  return {
+    actionHash,
+    bindingHash: bindingHash(ask, contextMembers),
+    contextMembers,
+    intent,
+    ...(session !== undefined && { session }),
   }
 }
 

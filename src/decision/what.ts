@@ -58,6 +58,12 @@ export const what = (
   return { action: action.uid, resource, context, entities }
 }
 
+/** The members of AuthZEN's context that policies may see, where the caller's word about them counts. */
+export const environmentNames = (name: string, schema: Schema): string[] => {
+  const environment = recordType(actionNamed(name, schema)?.context.attributes.get('environment')?.type)
+  return [...(environment?.attributes.keys() ?? [])]
+}
+
 /** Actions are named by id alone: `check` refuses schemas in which that would be ambiguous. */
 const actionNamed = (name: string, schema: Schema): ActionType | undefined => {
   const plain = schema.actions.get(entityRef('Action', name).key)

@@ -1,7 +1,17 @@
 import { createHash } from 'node:crypto'
 import { sha256 } from './hash.ts'
 
-type Kind = 'agent' | 'unattributed' | 'collector' | 'pointer' | 'bundle' | 'fork' | 'log' | 'jwks' | 'proofs'
+type Kind =
+  | 'agent'
+  | 'unattributed'
+  | 'collector'
+  | 'escalation'
+  | 'pointer'
+  | 'bundle'
+  | 'fork'
+  | 'log'
+  | 'jwks'
+  | 'proofs'
 
 /**
  * The one place that makes the name of an object or a KV key. Parts are hashed as a JSON array, never joined, so no

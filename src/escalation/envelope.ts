@@ -1,9 +1,10 @@
 import { base64url } from 'jose'
 
-/** A text under the key-encryption key (AES-256-GCM), tied to what it is the secret of: key id, nonce, ciphertext. */
-const SEPARATOR = '.'
-
-/** `keys`: base64url, 32 bytes each, commas between. The first seals, all open: so the key itself can be replaced. */
+/**
+ * Seals a text under the key-encryption key (AES-256-GCM), tied to what it is the secret of: key id, nonce and
+ * ciphertext, dots between. `keys`: base64url, 32 bytes each, commas between. The first seals, all open: so the key itself can
+ * be replaced.
+ */
 export const seal = async (keys: string, text: string, context: readonly string[]): Promise<string> => {
   const [first] = await load(keys)
   if (!first) throw new Error('KEY_ENCRYPTION_KEY holds no key')
@@ -13,12 +14,12 @@ export const seal = async (keys: string, text: string, context: readonly string[
     first.key,
     new TextEncoder().encode(text),
   )
-  return [first.kid, base64url.encode(iv), base64url.encode(new Uint8Array(data))].join(SEPARATOR)
+  return [first.kid, base64url.encode(iv), base64url.encode(new Uint8Array(data))].join('.')
 }
 
 /** Throws where it was sealed by another key, for something else, or changed. */
 export const open = async (keys: string, sealed: string, context: readonly string[]): Promise<string> => {
-  const [kid, iv = '', data = ''] = sealed.split(SEPARATOR)
+  const [kid, iv = '', data = ''] = sealed.split('.')
   const key = (await load(keys)).find(known => known.kid === kid)
   if (!key) throw new Error('KEY_ENCRYPTION_KEY does not hold the key that sealed this secret')
   const text = await crypto.subtle.decrypt(

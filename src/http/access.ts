@@ -9,6 +9,7 @@ import { type Call, type Deps, decide, type Result } from '../decision/decide.ts
 import type { Reason } from '../decision/reasons.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
 import { sha256 } from '../durable/hash.ts'
+import { presentedIn } from '../escalation/presented.ts'
 import { signer } from '../identity/keys.ts'
 import { authenticated, sessionOf, sourceIo } from './authenticated.ts'
 import { readBody } from './body.ts'
@@ -125,6 +126,7 @@ const judge = async (
     agents: c.env.AGENT,
     signer: await signer(c.env),
     vault: vaultOf(c.env, place.tenant, now),
+    presented: ask => presentedIn(ask, c.env, { tenant: identifierOf(place.tenant, c.env), now }),
     adopt: async newer => {
       const found = await parts.source.adopt(place.tenant, newer, sourceIo(c))
       if (!found.ok) return undefined

@@ -5,13 +5,17 @@ import { refusal } from '../decision/refusal.ts'
 import { createKeySets } from '../identity/key-sets.ts'
 import { access } from './access.ts'
 import { agents } from './agents.ts'
+import { approvals } from './approvals.ts'
 import { erasures } from './erasures.ts'
+import { escalations } from './escalations.ts'
 import { keeping } from './keeping.ts'
 import { log } from './log.ts'
 import { problem } from './problem.ts'
 import { record } from './record.ts'
+import { requests } from './requests.ts'
 import { placeOf } from './tenant.ts'
 import type { AppEnv, Parts } from './types.ts'
+import { webhooks } from './webhooks.ts'
 import { wellKnown } from './well-known.ts'
 
 /** The Worker's HTTP side. Routes are written once: the tenant is taken off the path before they are matched. */
@@ -54,6 +58,10 @@ export const createApp = (given: Pick<Parts, 'now' | 'source'> & Partial<Parts>)
   )
 
   app.route('/', access)
+  app.route('/', requests)
+  app.route('/', escalations)
+  app.route('/', approvals)
+  app.route('/', webhooks)
   app.route('/', agents)
   app.route('/', record)
   app.route('/', log)

@@ -29,6 +29,7 @@ const TITLES = {
   403: "The token's roles don't cover the call",
   404: 'There is nothing here',
   409: 'The state has moved on',
+  410: 'It is over',
   413: 'The body is too large',
   422: 'The Idempotency-Key was used with another request',
   429: 'Too many attempts; not a decision',

@@ -1,4 +1,4 @@
-import { reasons } from '../decision/reasons.ts'
+import { type Reason, reasons } from '../decision/reasons.ts'
 import type { Refusal } from '../decision/refusal.ts'
 import { proofAlgorithms } from '../identity/dpop.ts'
 
@@ -9,7 +9,9 @@ export const problem = ({ status, reason, pointer, detail, retryAfter }: Refusal
   // RFC 6750, 3: no hint about what is wrong with a token.
   if (status === 401) headers.set('www-authenticate', challenge(reason))
   const body = {
-    type: `urn:countersign:problem:${reason}`,
+    type: PROFILE.has(reason)
+      ? `urn:openid:authzen:access-request:error:${reason}`
+      : `urn:countersign:problem:${reason}`,
     title: reasons[reason],
     status,
     reason,
@@ -26,3 +28,14 @@ const challenge = (reason: Refusal['reason']): string => {
     return `DPoP error="${reason}", algs="${proofAlgorithms.join(' ')}"`
   return reason === 'invalid_token' ? 'Bearer error="invalid_token"' : 'Bearer'
 }
+
+/** The problem types of the Access Request and Approval Profile (Error Responses). */
+const PROFILE: ReadonlySet<Reason> = new Set([
+  'not_requestable',
+  'expired_denial',
+  'invalid_denial_binding',
+  'duplicate_request',
+  'unknown_task',
+  'task_expired',
+  'invalid_task_state',
+])

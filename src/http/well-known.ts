@@ -9,6 +9,9 @@ const Metadata = v.object({
   policy_decision_point: v.string(),
   access_evaluation_endpoint: v.string(),
   access_evaluations_endpoint: v.string(),
+  access_request_endpoint: v.string(),
+  jwks_uri: v.string(),
+  capabilities: v.array(v.string()),
 })
 
 /** What anyone may read without a token. */
@@ -26,6 +29,9 @@ export const wellKnown = new Hono<AppEnv>()
         policy_decision_point: base,
         access_evaluation_endpoint: `${base}/access/v1/evaluation`,
         access_evaluations_endpoint: `${base}/access/v1/evaluations`,
+        access_request_endpoint: `${base}/access/v1/requests`,
+        jwks_uri: `${base}/.well-known/jwks.json`,
+        capabilities: ['urn:openid:authzen:capability:access-request'],
       } satisfies v.InferOutput<typeof Metadata>)
     },
   )

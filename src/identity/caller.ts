@@ -18,6 +18,8 @@ export type Caller = {
    * genuine, and the agent is unknown.
    */
   principals?: PrincipalChain
+  /** For the role approver: the person. Absent where the issuer's rules map no one. */
+  approver?: EntityUid
   /** The actor and its chain are admitted by a mapping rule, so they needn't stand in the bundle's entities. */
   admitted: boolean
   /** The same for the user that the actor acts for. */

@@ -54,7 +54,7 @@ const entryProblems = (issuer: Issuer): { path: string; problem: string }[] => {
     problems.push({ path: '/roles/allowed', problem: 'gives the role agent, but no `agent` rule says which agent' })
   if (issuer.user && !issuer.agent)
     problems.push({ path: '/user', problem: 'says whom an agent acts for, but no `agent` rule says which agent' })
-  for (const role of ['agent', 'user'] as const) {
+  for (const role of ['agent', 'user', 'approver'] as const) {
     const rule = issuer[role]
     if (rule?.ids && rule.prefix !== '')
       problems.push({ path: `/${role}/prefix`, problem: 'has no effect beside `ids`, which names whole ids' })

@@ -13,19 +13,21 @@ export const conflicts = (issuers: readonly Issuer[]): Conflict[] => {
     ...repeated(issuers, 'iss'),
     ...repeated(issuers, 'id'),
     ...pairs(mapped).flatMap(([a, b]) => {
-      const problem = a.rule.type === b.rule.type ? collision(a, b) : undefined
+      // A person who answers may well be a user that agents act for: only so can they be kept from their own requests.
+      const problem = a.rule.type === b.rule.type && a.answers === b.answers ? collision(a, b) : undefined
       return problem === undefined ? [] : [{ pointers: [a.pointer, b.pointer] as [string, string], problem }]
     }),
   ]
 }
 
-type Placed = { pointer: string; issuer: number; rule: Mapping }
+type Placed = { pointer: string; issuer: number; rule: Mapping; answers: boolean }
 
 const rulesOf = (issuers: readonly Issuer[]): Placed[] =>
   issuers.flatMap((entry, issuer) =>
-    (['agent', 'user'] as const).flatMap(role => {
+    (['agent', 'user', 'approver'] as const).flatMap(role => {
       const rule = entry[role]
-      return rule && !entry.development ? [{ pointer: `/${issuer}/${role}`, issuer, rule }] : []
+      const answers = role === 'approver'
+      return rule && !entry.development ? [{ pointer: `/${issuer}/${role}`, issuer, rule, answers }] : []
     }),
   )
 

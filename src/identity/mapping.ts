@@ -39,12 +39,16 @@ const mappedCaller = (claims: Claims, issuer: Issuer): Caller | Unmappable => {
   if (!roles || !groups || session === null) return 'malformed_claims'
   const principals = roles.includes('agent') ? principalsOf(claims.sub, actors, issuer) : undefined
   if (typeof principals === 'string') return principals
+  // What acts for a person isn't that person: with `act` nobody answers.
+  const person = roles.includes('approver') && actors.length === 0 && issuer.approver
+  const approver = person ? mapName(person, claims.sub) : undefined
   return {
     // Without `act` the subject itself acts, with it the subject is who the last of them acts for.
     name: callerName(issuer.id, [...actors, claims.sub]),
     issuer: issuer.id,
     roles,
     ...(principals && { principals }),
+    ...(approver && { approver }),
     admitted: issuer.agent?.admit === 'all',
     userAdmitted: issuer.user?.admit === 'all',
     groups,
@@ -67,6 +71,7 @@ const developmentCaller = (claims: Claims, issuer: Issuer): Caller | Unmappable 
     issuer: issuer.id,
     roles,
     ...(agent && roles.includes('agent') && { principals: { actor: agent, chain, ...(user && { user }) } }),
+    ...(user && !agent && roles.includes('approver') && { approver: user }),
     admitted: admit,
     userAdmitted: admit,
     groups,

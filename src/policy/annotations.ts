@@ -1,4 +1,5 @@
 import type { Effect } from '../cedar/json.ts'
+import { type EscalationTerms, escalationAnnotations, termsProblem } from './escalation.ts'
 import { nearest } from './near.ts'
 import { parseRate, type Rate } from './rate.ts'
 
@@ -22,7 +23,7 @@ type Per = (typeof limitScopes)[number]
 /** Where the fault is: the annotation's name, or undefined where one is missing. */
 export type AnnotationProblem = { annotation?: string; message: string; hint?: string }
 
-type Meanings = {
+type Meanings = EscalationTerms & {
   limits: Limit[]
   /** For people only. */
   doc?: string
@@ -43,6 +44,12 @@ const annotations: Readonly<Record<string, Annotation>> = {
   id: { on: both, example: '@id("refund-small")', read: () => ({}) },
   doc: { on: both, example: '@doc("Why this rule is here.")', read: readDoc },
   limit: { on: both, example: '@limit("20/h") or @limit("5/10m per resource")', read: readLimits },
+  ...Object.fromEntries(
+    Object.entries(escalationAnnotations).map(([name, { example, read }]): [string, Annotation] => [
+      name,
+      { on: ['forbid'], example, read },
+    ]),
+  ),
 }
 
 export const POLICY_ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/
@@ -73,6 +80,8 @@ export const readAnnotations = (
   if (!identified) {
     problems.push({ message: 'the policy has no @id', hint: 'every policy needs one, such as @id("refund-small")' })
   }
+  const disagreement = termsProblem(rule)
+  if (disagreement) problems.push(disagreement)
   return { rule, problems }
 }
 

@@ -2,7 +2,9 @@ import { type EntityStore, loadEntities } from '../cedar/entities.ts'
 import { loadPolicies, type PolicySet } from '../cedar/policies.ts'
 import { loadSchema, type Schema } from '../cedar/schema.ts'
 import { type RuleMeta, readAnnotations } from './annotations.ts'
+import { approverProblems } from './approvers.ts'
 import type { Bundle } from './bundle.ts'
+import { escalationOf, groupsOf } from './escalation.ts'
 import { parseRate, type Rate } from './rate.ts'
 import type { Issuer, Tenant } from './tenant.ts'
 
@@ -17,6 +19,8 @@ export type LoadedBundle = {
   entities: EntityStore
   /** What the annotations of each policy mean, by policy id. */
   rules: ReadonlyMap<string, RuleMeta>
+  /** The texts of forbids that humans may lift, by policy id: what they are shown. */
+  texts: ReadonlyMap<string, string>
   /** Those of the settings; no two have one `iss`. */
   issuers: readonly Issuer[]
   /** The bucket of decisions without an allow. */
@@ -42,20 +46,31 @@ export const loadBundle = (
   if (new Set(issuers.map(({ iss }) => iss)).size < issuers.length) return refuse('two issuers have one `iss`')
   const attempts = parseRate(settings.limits.attempts)
   if (attempts === undefined) return refuse(`limits.attempts is not a rate: ${settings.limits.attempts}`)
+  const [misfit] = approverProblems(settings, as.local)
+  if (misfit) return refuse(`tenant.json${misfit.pointer} ${misfit.problem}`)
   try {
     const schema = loadSchema(bundle.schema)
     const policies = loadPolicies(bundle.policies)
     const entities = loadEntities(bundle.entities, schema)
     const rules = new Map<string, RuleMeta>()
+    const texts = new Map<string, string>()
     for (const { id, effect, annotations } of policies.values()) {
-      const textHash = bundle.texts[id]?.hash
-      if (textHash === undefined) return refuse(`policy ${id}: its text is missing`)
-      const { rule, problems } = readAnnotations({ id, effect, textHash }, annotations)
+      const text = bundle.texts[id]
+      if (text === undefined) return refuse(`policy ${id}: its text is missing`)
+      const { rule, problems } = readAnnotations({ id, effect, textHash: text.hash }, annotations)
       if (problems[0] !== undefined) return refuse(`policy ${id}: ${problems[0].message}`)
       rules.set(id, rule)
+      const terms = escalationOf(rule)
+      if (!terms) continue
+      const unknown = groupsOf(terms).find(group => !Object.hasOwn(settings.approvers, group))
+      if (unknown !== undefined) return refuse(`policy ${id}: tenant.json has no approver group ${unknown}`)
+      texts.set(id, text.text)
     }
     const { seq, hash, tenant } = as
-    return { ok: true, bundle: { seq, hash, tenant, settings, policies, schema, entities, rules, issuers, attempts } }
+    return {
+      ok: true,
+      bundle: { seq, hash, tenant, settings, policies, schema, entities, rules, texts, issuers, attempts },
+    }
   } catch (error) {
     return refuse(error instanceof Error ? error.message : String(error))
   }

@@ -1,6 +1,7 @@
 import * as v from 'valibot'
 import { readVkey, signatureTypes } from '../audit/log/note.ts'
 import { roles } from '../identity/caller.ts'
+import { approverSettings } from './approvers.ts'
 import { parseRate } from './rate.ts'
 
 /**
@@ -8,7 +9,7 @@ import { parseRate } from './rate.ts'
  */
 
 /** First path parts that can't name a tenant: they are the root's own. */
-export const reserved: ReadonlySet<string> = new Set(['access', 'v1', 'healthz'])
+export const reserved: ReadonlySet<string> = new Set(['access', 'approvals', 'v1', 'healthz'])
 
 /** The names that path parts and identifiers of tenants may take. */
 export const TenantName = v.pipe(
@@ -65,6 +66,8 @@ export const Issuer = v.strictObject({
   agent: v.optional(Mapping),
   /** Who the agent acts for: `sub` of a token that has `act`. */
   user: v.optional(Mapping),
+  /** Which entity the `sub` of a token with the role `approver` is. Without a rule such a token may look, not answer. */
+  approver: v.optional(Mapping),
   /** Groups that the actor is put into. Only these are taken from the claim. */
   groups: v.optional(
     v.strictObject({ claim: v.optional(v.string(), 'groups'), type: TypeName, allowed: v.array(v.string()) }),
@@ -143,6 +146,7 @@ export const Tenant = v.strictObject({
   judge_user: v.optional(v.boolean(), true),
   /** Tell agents which policies decided. */
   explain_to_agents: v.optional(v.boolean(), false),
+  ...approverSettings,
   limits: v.optional(
     v.strictObject({
       /** Decisions of one agent that end without an allow; beyond it calls are refused undecided. */

@@ -122,9 +122,14 @@ describe('what is refused, and where', () => {
       ['error rules.cedar:2:1 there is no annotation @limits (did you mean @limit?)'],
     ],
     [
-      'an annotation of a later version',
+      'another misspelt annotation',
+      rules('@id("a") @eskalate("finance") forbid (principal, action, resource);'),
+      ['error rules.cedar:1:10 there is no annotation @eskalate (did you mean @escalate?)'],
+    ],
+    [
+      'an approver group that is nowhere',
       rules('@id("a") @escalate("finance") forbid (principal, action, resource);'),
-      ['error rules.cedar:1:10 there is no annotation @escalate (there are @id, @doc, @limit)'],
+      ['error rules.cedar:1:1 tenant.json has no approver group finance (add it to `approvers`)'],
     ],
     [
       'a limit that is no rate',

@@ -286,8 +286,12 @@ describe('Discovery', () => {
       policy_decision_point: identifier,
       access_evaluation_endpoint: `${identifier}/access/v1/evaluation`,
       access_evaluations_endpoint: `${identifier}/access/v1/evaluations`,
+      access_request_endpoint: `${identifier}/access/v1/requests`,
+      jwks_uri: `${identifier}/.well-known/jwks.json`,
+      capabilities: ['urn:openid:authzen:capability:access-request'],
     })
-    for (const endpoint of Object.values(metadata)) expect(new URL(String(endpoint)).protocol).toBe('https:')
+    const endpoints = Object.values(metadata).filter(value => !Array.isArray(value))
+    for (const endpoint of endpoints) expect(new URL(String(endpoint)).protocol).toBe('https:')
   })
 
   it('c-6-3 The endpoints that the metadata names are those that answer', async () => {

@@ -50,10 +50,9 @@ describe('annotations are read strictly', () => {
     ['Limit', 'did you mean @limit?'],
     ['ID', 'did you mean @id?'],
     ['dco', 'did you mean @doc?'],
-    ['escalate', 'there are @id, @doc, @limit'],
-    ['mask', 'there are @id, @doc, @limit'],
-    ['constructor', 'there are @id, @doc, @limit'],
-    ['__proto__', 'there are @id, @doc, @limit'],
+    ['mask', expect.stringContaining('there are @id, @doc, @limit')],
+    ['constructor', expect.stringContaining('there are @id, @doc, @limit')],
+    ['__proto__', expect.stringContaining('there are @id, @doc, @limit')],
   ])('@%s is unknown', (annotation, hint) => {
     const { problems } = readAnnotations({ id: 'p', effect: 'permit', textHash: 'h' }, [
       ['id', 'p'],

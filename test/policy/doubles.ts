@@ -13,6 +13,8 @@ export const smallBundle = (tenant: string, mark: string, change: (bundle: Bundl
       judge_user: true,
       explain_to_agents: false,
       limits: { attempts: '600/m' },
+      approvers: {},
+      webhooks: {},
     },
     policies: {
       staticPolicies: {

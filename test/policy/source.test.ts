@@ -290,12 +290,12 @@ describe('what is refused', () => {
     const kv = createKv()
     const bundle = smallBundle('acme', 'one', ({ policies }) => {
       const policy = policies.staticPolicies?.['all-read']
-      if (policy) Object.assign(policy, { annotations: { id: 'all-read', escalate: 'finance' } })
+      if (policy) Object.assign(policy, { annotations: { id: 'all-read', of_next_year: 'x' } })
     })
     push(kv, 1, bundle)
     const { io, problems } = createIo(kv)
     expect(await createSource().current('acme', io)).toEqual({ ok: false, reason: 'bundle_stale' })
-    expect(problems).toEqual([expect.stringContaining('@escalate')])
+    expect(problems).toEqual([expect.stringContaining('@of_next_year')])
   })
 
   it('two bundles under one seq', async () => {

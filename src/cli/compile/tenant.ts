@@ -1,5 +1,6 @@
 import type { Schema } from '../../cedar/schema.ts'
 import { checkIssuers } from '../../identity/check.ts'
+import { approverProblems } from '../../policy/approvers.ts'
 import { type Issuer, Tenant } from '../../policy/tenant.ts'
 import { type Diagnostic, error } from './diagnostic.ts'
 import { parseJsonFile } from './json-file.ts'
@@ -10,6 +11,7 @@ import type { Place, SourceText } from './source-text.ts'
 export const readTenant = async (
   file: SourceText,
   schema: WrittenSchema | undefined,
+  local = false,
 ): Promise<{ tenant?: Tenant; diagnostics: Diagnostic[] }> => {
   const parsed = parseJsonFile(file, Tenant)
   if (!parsed.ok) return { diagnostics: parsed.diagnostics }
@@ -18,6 +20,8 @@ export const readTenant = async (
   const diagnostics = (await checkIssuers(tenant.issuers, tenant.outgoing)).map(({ pointer, problem }) =>
     error(`issuers${pointer} ${problem}`, { place: place(pointer) }),
   )
+  for (const { pointer, problem } of approverProblems(tenant, local))
+    diagnostics.push(error(`${pointer.slice(1)} ${problem}`, { place: parsed.placeOf(pointer) }))
   for (const [index, issuer] of tenant.issuers.entries()) {
     if (issuer.development) {
       const message = `issuers/${index} is a development issuer, which only \`push --local\` adds`
@@ -32,8 +36,8 @@ export const readTenant = async (
 }
 
 const unknownTypes = (issuer: Issuer, schema: Schema, placeOf: (pointer: string) => Place): Diagnostic[] => {
-  const { agent, user, groups } = issuer
-  const diagnostics = Object.entries({ agent, user, groups }).flatMap(([rule, mapping]) =>
+  const { agent, user, approver, groups } = issuer
+  const diagnostics = Object.entries({ agent, user, approver, groups }).flatMap(([rule, mapping]) =>
     mapping === undefined || schema.entityTypes.has(mapping.type)
       ? []
       : [error(`the schema has no entity type ${mapping.type}`, { place: placeOf(`/${rule}/type`) })],

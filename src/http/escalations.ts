@@ -1,0 +1,280 @@
+import { type Context, Hono } from 'hono'
+import { describeRoute } from 'hono-openapi'
+import * as v from 'valibot'
+import { read } from '../decision/ask.ts'
+import { agentName } from '../decision/prepare.ts'
+import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
+import { type Answered, answer } from '../escalation/answer.ts'
+import { groupsOfApprover } from '../escalation/approver.ts'
+import type { EscalationState } from '../escalation/call.ts'
+import type { ScopeChoice } from '../escalation/scope.ts'
+import { type Listed, listed, loadSince } from '../escalation/store.ts'
+import { progressOf } from '../escalation/vote.ts'
+import { uidText } from '../identity/uid.ts'
+import { groupsOf } from '../policy/escalation.ts'
+import { authenticated } from './authenticated.ts'
+import { readBody } from './body.ts'
+import { json, jsonBody, problems } from './describe.ts'
+import { problem } from './problem.ts'
+import { escalationAt } from './requests.ts'
+import type { AppEnv } from './types.ts'
+
+const Standing = v.pipe(
+  v.strictObject({
+    /** For the rest of the agent's session. */
+    session: v.optional(v.literal(true)),
+    /** For a range of one argument, ends included. */
+    range: v.optional(
+      v.strictObject({ argument: v.string(), min: v.optional(v.number()), max: v.optional(v.number()) }),
+    ),
+    any_resource: v.optional(v.literal(true)),
+    any_arguments: v.optional(v.literal(true)),
+    max: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(9_999)),
+    /** Seconds. */
+    for: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(30 * 86_400)),
+  }),
+  v.transform(
+    ({ session, range, any_resource, any_arguments, max, for: seconds }): ScopeChoice => ({
+      ...(session && { session }),
+      ...(range && {
+        range: {
+          argument: range.argument,
+          ...(range.min !== undefined && { min: range.min }),
+          ...(range.max !== undefined && { max: range.max }),
+        },
+      }),
+      ...(any_resource && { anyResource: any_resource }),
+      ...(any_arguments && { anyArguments: any_arguments }),
+      uses: max,
+      forMs: seconds * 1000,
+    }),
+  ),
+)
+
+const VoteBody = v.strictObject({
+  vote: v.picklist(['approve', 'reject']),
+  reason: v.optional(v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(2_000))),
+  standing: v.optional(Standing),
+})
+type VoteBody = v.InferOutput<typeof VoteBody>
+
+const Votes = v.strictObject({
+  votes: v.pipe(v.array(v.strictObject({ ...VoteBody.entries, task: v.string() })), v.minLength(1), v.maxLength(50)),
+})
+
+const Query = v.object({
+  status: v.optional(v.picklist(['pending', 'approved', 'denied', 'expired', 'cancelled', 'failed'])),
+  agent: v.optional(v.pipe(v.string(), v.maxLength(1_024))),
+  before: v.optional(v.pipe(v.string(), v.isoTimestamp())),
+  limit: v.optional(
+    v.pipe(v.string(), v.regex(/^[1-9]\d{0,2}$/, '1 to 200'), v.transform(Number), v.maxValue(200, 'at most 200')),
+    '50',
+  ),
+})
+
+const answering = authenticated(['approver'])
+const looking = authenticated(['approver', 'admin', 'auditor'])
+const Loose = v.record(v.string(), v.unknown())
+
+/** What approvers see and say, and what those who look after them measure. */
+export const escalations = new Hono<AppEnv>()
+  .get(
+    '/v1/escalations',
+    describeRoute({
+      summary: 'Requests for approval, newest first; approvers see those of their groups',
+      responses: { 200: json('One page', v.object({ escalations: v.array(Loose) })), ...problems(400, 401, 403) },
+    }),
+    looking,
+    async c => {
+      const query = read(Query, c.req.query())
+      if (isRefusal(query)) return problem(query)
+      const { status, agent, before, limit } = query
+      const rows = await listed(c.env.DB, c.var.place.tenant, {
+        limit,
+        ...(status && { status }),
+        ...(agent !== undefined && { agent }),
+        ...(before !== undefined && { before: Date.parse(before) }),
+      })
+      const mine = groupsSeen(c)
+      const seen = rows.filter(({ groups }) => mine === 'all' || groupsIn(groups).some(group => mine.includes(group)))
+      const last = rows.length === limit ? rows.at(-1) : undefined
+      return c.json({
+        escalations: seen.map(shownRow),
+        ...(last && { next_before: new Date(last.openedAt).toISOString() }),
+      })
+    },
+  )
+  .get(
+    '/v1/escalations/load',
+    describeRoute({
+      summary: 'How much humans have to do: requests for 100 decisions, time to answer, share of standing approvals',
+      responses: { 200: json('The load', Loose), ...problems(400, 401, 403) },
+    }),
+    authenticated(['admin', 'auditor']),
+    async c => {
+      const days = Number(c.req.query('days') ?? '7')
+      if (!Number.isInteger(days) || days < 1 || days > 90)
+        return problem(refusal(400, 'malformed_request', { pointer: '/days', detail: '1 to 90' }))
+      return c.json({ days, ...(await loadSince(c.env.DB, c.var.place.tenant, c.var.now - days * 86_400_000)) })
+    },
+  )
+  .post(
+    '/v1/escalations/votes',
+    describeRoute({
+      summary: 'Answer several at once, each by its id and bound on its own',
+      requestBody: jsonBody(Votes),
+      responses: {
+        200: json('One result for each, in order', v.object({ votes: v.array(Loose) })),
+        ...problems(400, 401, 403),
+      },
+    }),
+    answering,
+    async c => {
+      const body = await readBody(c)
+      if (isRefusal(body)) return problem(body)
+      const parsed = read(Votes, body.value)
+      if (isRefusal(parsed)) return problem(parsed)
+      const together = parsed.votes.length > 1
+      const votes = await Promise.all(
+        parsed.votes.map(async ({ task, ...given }) => {
+          const result = await cast(c, task, given, together)
+          return { task, ...(isRefusal(result) ? { error: result.reason } : result) }
+        }),
+      )
+      return c.json({ votes })
+    },
+  )
+  .get(
+    '/v1/escalations/:task',
+    describeRoute({
+      summary: 'One request, with all that an approver needs to know',
+      responses: { 200: json('The request', Loose), ...problems(401, 403, 404) },
+    }),
+    looking,
+    async c => {
+      const state = await seenAt(c, c.req.param('task'))
+      return state ? c.json(shown(state)) : problem(refusal(404, 'unknown_task'))
+    },
+  )
+  .post(
+    '/v1/escalations/:task/votes',
+    describeRoute({
+      summary: 'Approve or reject it',
+      requestBody: jsonBody(VoteBody),
+      responses: { 200: json('The status', Loose), ...problems(400, 401, 403, 404, 409) },
+    }),
+    answering,
+    async c => {
+      const body = await readBody(c)
+      if (isRefusal(body)) return problem(body)
+      const given = read(VoteBody, body.value)
+      if (isRefusal(given)) return problem(given)
+      const result = await cast(c, c.req.param('task'), given, false)
+      return isRefusal(result) ? problem(result) : c.json(result)
+    },
+  )
+  .post(
+    '/v1/escalations/:task/revoke',
+    describeRoute({
+      summary: 'Take an approval back; what it let pass stays as it is',
+      responses: { 200: json('Whether it still stood', Loose), ...problems(401, 403, 404, 409) },
+    }),
+    authenticated(['approver', 'admin']),
+    async c => {
+      const state = await seenAt(c, c.req.param('task'))
+      if (!state) return problem(refusal(404, 'unknown_task'))
+      if (!state.approval) return problem(refusal(409, 'invalid_task_state'))
+      const { actor } = state.open.principals
+      const stub = c.env.AGENT.getByName(agentName(c.var.place.tenant, actor))
+      return c.json(await stub.revoke({ approval: state.approval.id }))
+    },
+  )
+
+/** Those who oversee see all; an approver what a group of theirs is asked. */
+const groupsSeen = (c: Context<AppEnv>): string[] | 'all' => {
+  const { caller, bundle } = c.var.session
+  if (caller.roles.some(role => role === 'admin' || role === 'auditor')) return 'all'
+  return caller.approver ? groupsOfApprover(caller.approver, bundle) : []
+}
+
+const TASK = /^[\w-]{43}$/
+
+const seenAt = async (c: Context<AppEnv>, task: string): Promise<EscalationState | undefined> => {
+  const state: EscalationState | undefined = TASK.test(task) ? await escalationAt(c, task).state() : undefined
+  const mine = groupsSeen(c)
+  if (!state || mine === 'all') return state
+  return state.open.requirements.flatMap(groupsOf).some(group => mine.includes(group)) ? state : undefined
+}
+
+const cast = async (
+  c: Context<AppEnv>,
+  task: string,
+  { vote, reason, standing }: VoteBody,
+  together: boolean,
+): Promise<{ status: string; again: boolean } | Refusal> => {
+  const { caller, bundle } = c.var.session
+  if (!caller.approver) return refusal(403, 'not_an_approver')
+  const state: EscalationState | undefined = TASK.test(task) ? await escalationAt(c, task).state() : undefined
+  if (!state) return refusal(404, 'unknown_task')
+  if (together && state.open.requirements.some(({ groupable }) => !groupable))
+    return refusal(409, 'standing_refused', { detail: 'this one is answered alone' })
+  const result = await answer(
+    escalationAt(c, task),
+    state,
+    { uid: caller.approver, name: uidText(caller.approver), signedIn: true },
+    { vote, ...(reason !== undefined && { reason }), ...(standing && { scope: standing }) },
+    { bundle, now: c.var.now },
+  )
+  return refusedAs(result) ?? { status: statusOf(result), again: result.ok && result.again }
+}
+
+/** The status as everyone may see it: what isn't delivered isn't approved yet. */
+const statusOf = (result: Answered): string => {
+  if (!result.ok) return 'pending'
+  return result.status === 'approving' ? 'pending' : result.status
+}
+
+export const refusedAs = (result: Answered): Refusal | undefined => {
+  if (result.ok) return undefined
+  switch (result.reason) {
+    case 'unknown_task':
+      return refusal(404, result.reason)
+    case 'already_voted':
+    case 'already_decided':
+      return refusal(409, result.reason)
+    case 'reason_required':
+    case 'standing_refused':
+      return refusal(400, result.reason)
+    default:
+      return refusal(403, result.reason)
+  }
+}
+
+const groupsIn = (text: string): string[] => JSON.parse(text)
+
+const shownRow = ({ tenant: _, version: __, ...row }: Listed) => ({
+  ...row,
+  groups: groupsIn(row.groups),
+  openedAt: new Date(row.openedAt).toISOString(),
+  expiresAt: new Date(row.expiresAt).toISOString(),
+  decidedAt: row.decidedAt === null ? null : new Date(row.decidedAt).toISOString(),
+})
+
+const shown = (state: EscalationState) => {
+  const { open, votes, deliveries, status } = state
+  const { ask, intent: _, callback: __, notify: ___, outgoing: ____, object: _____, ...rest } = open
+  return {
+    ...rest,
+    ask: JSON.parse(ask),
+    status: status === 'approving' ? 'pending' : status,
+    votes,
+    ...progressOf(state),
+    deliveries: deliveries.map(({ id, event, webhook, status: sent, attempts }) => ({
+      id,
+      event,
+      webhook,
+      status: sent,
+      attempts,
+    })),
+  }
+}

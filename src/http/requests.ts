@@ -1,0 +1,261 @@
+import { type Context, Hono } from 'hono'
+import { describeRoute } from 'hono-openapi'
+import * as v from 'valibot'
+import { receiptOf } from '../audit/store.ts'
+import { read } from '../decision/ask.ts'
+import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
+import { nameOf } from '../durable/names.ts'
+import { BUNDLE, bundleTask, isBundle, newBundle, requestsOf } from '../escalation/bundle.ts'
+import type { CancelCall, EscalationState, OpenCall } from '../escalation/call.ts'
+import { type RequestDeps, requestOf, Submission, takeKeyFor } from '../escalation/request.ts'
+import { bundleAt, keepBundle } from '../escalation/store.ts'
+import { actsFor, taskOf } from '../escalation/task.ts'
+import { signer } from '../identity/keys.ts'
+import { authenticated } from './authenticated.ts'
+import { readBody } from './body.ts'
+import { json, jsonBody, problems } from './describe.ts'
+import { problem } from './problem.ts'
+import { identifierOf } from './tenant.ts'
+import type { AppEnv } from './types.ts'
+
+const Task = v.object({
+  task: v.object({
+    id: v.string(),
+    status: v.string(),
+    status_endpoint: v.string(),
+    expires_at: v.optional(v.string()),
+    progress: v.optional(v.object({ current_step: v.number(), total_steps: v.number() })),
+    links: v.optional(v.object({ cancel: v.string() })),
+    display: v.optional(v.object({ title: v.string() })),
+  }),
+  result: v.optional(
+    v.object({
+      mode: v.literal('reevaluate'),
+      approval: v.object({
+        id: v.string(),
+        approved_at: v.string(),
+        approved_until: v.string(),
+        state: v.string(),
+      }),
+    }),
+  ),
+})
+
+const Cancel = v.object({
+  reason: v.optional(v.pipe(v.string(), v.maxLength(256))),
+  comment: v.optional(v.pipe(v.string(), v.maxLength(2_000))),
+})
+
+const TASK = /^[\w-]{43}$/
+const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/
+/** The longest that a status call waits for news, in seconds. */
+const MOST_WAIT = 25
+
+const asking = authenticated(['agent', 'pep'])
+const looking = authenticated(['agent', 'pep', 'admin', 'auditor'])
+
+/** The access-request API (AuthZEN Access Request and Approval Profile, draft 1). */
+export const requests = new Hono<AppEnv>()
+  .post(
+    '/access/v1/requests',
+    describeRoute({
+      summary: 'Ask a human to approve what was denied',
+      requestBody: jsonBody(Submission),
+      responses: { 202: json('The task', Task), ...problems(400, 401, 403, 409, 410, 413, 429) },
+    }),
+    asking,
+    async c => {
+      const body = await readBody(c)
+      if (isRefusal(body)) return problem(body)
+      const key = c.req.header('idempotency-key')
+      if (key !== undefined && !IDEMPOTENCY_KEY.test(key)) {
+        const detail = 'Idempotency-Key is 1 to 255 visible ASCII characters'
+        return problem(refusal(400, 'malformed_request', { detail }))
+      }
+      const { place, now, session } = c.var
+      const identifier = identifierOf(place.tenant, c.env)
+      const deps: RequestDeps = {
+        db: c.env.DB,
+        agents: c.env.AGENT,
+        env: c.env,
+        tenant: place.tenant,
+        identifier,
+        ...session,
+        now,
+        wasDecided: async id => (await receiptOf(c.env.DB, place.tenant, id)) !== undefined,
+      }
+      const taken = key === undefined ? { task: newBundle() } : await takeKeyFor(body.value, key, deps, newBundle())
+      if (isRefusal(taken)) return problem(taken)
+      if (isBundle(body.value)) {
+        const calls = await requestsOf(body.value, deps)
+        if (isRefusal(calls)) return problem(calls)
+        const states = await Promise.all(calls.map(async call => opened(c, call)))
+        const items = JSON.stringify(calls.map(({ task }) => task))
+        await keepBundle(c.env.DB, { task: taken.task, tenant: place.tenant, items, at: now })
+        const shown = await bundleTask(taken.task, states, { identifier, signer: await signer(c.env) })
+        return c.json(shown, 202, { location: shown.task.status_endpoint })
+      }
+      const call = await requestOf(body.value, deps)
+      if (isRefusal(call)) return problem(call)
+      const shown = await show(c, await opened(c, call))
+      return c.json(shown, 202, { location: shown.task.status_endpoint })
+    },
+  )
+  .get(
+    '/access/v1/requests/:task',
+    describeRoute({
+      summary: 'What became of it; with `wait`, as soon as something does',
+      responses: { 200: json('The task', Task), ...problems(400, 401, 403, 404, 410) },
+    }),
+    looking,
+    async c => {
+      const wait = c.req.query('wait')
+      if (wait !== undefined && !(/^\d{1,2}$/.test(wait) && Number(wait) <= MOST_WAIT)) {
+        return problem(refusal(400, 'malformed_request', { pointer: '/wait', detail: `0 to ${MOST_WAIT} seconds` }))
+      }
+      const bundle = await bundleOf(c)
+      if (bundle) return isRefusal(bundle) ? problem(bundle) : c.json(await showBundle(c, bundle))
+      const found = await taskAt(c)
+      if (isRefusal(found)) return problem(found)
+      const state =
+        wait === undefined ? found : await escalationAt(c, found.open.task).settled({ ms: Number(wait) * 1000 })
+      const shown = await show(c, state ?? found)
+      return c.json(shown, 200, shown.task.status === 'pending' && wait === undefined ? { 'retry-after': '5' } : {})
+    },
+  )
+  .get(
+    '/access/v1/requests/:task/socket',
+    describeRoute({
+      summary: 'A WebSocket that says when it is over',
+      responses: { 101: { description: 'Messages hold the task' }, ...problems(401, 403, 404, 410) },
+    }),
+    looking,
+    async c => {
+      const found = await taskAt(c)
+      if (isRefusal(found)) return problem(found)
+      const headers = { upgrade: c.req.header('upgrade') ?? '' }
+      const { status, webSocket } = await escalationAt(c, found.open.task).fetch(new Request(c.req.url, { headers }))
+      // A response of another object can't take the headers that all responses get.
+      return new Response(null, { status, webSocket })
+    },
+  )
+  .post('/access/v1/requests/:task/cancel', ...cancelling('Withdraw it'))
+  .delete('/access/v1/requests/:task/cancel', ...cancelling('The same'))
+  .get('/access/v1/request-schemas/justification.json', describeRoute({ security: [], hide: true }), c =>
+    c.json(JUSTIFICATION, 200, { 'content-type': 'application/schema+json', 'cache-control': 'public, max-age=3600' }),
+  )
+
+function cancelling(summary: string) {
+  const route = describeRoute({
+    summary,
+    responses: { 200: json('The task', Task), ...problems(400, 401, 403, 404, 409, 410) },
+  })
+  return [route, authenticated(['agent', 'pep', 'admin']), cancel] as const
+}
+
+async function cancel(c: Context<AppEnv>): Promise<Response> {
+  const body = c.req.header('content-type') === undefined ? { value: {} } : await readBody(c)
+  if (isRefusal(body)) return problem(body)
+  const why = read(Cancel, body.value)
+  if (isRefusal(why)) return problem(why)
+  const { reason, comment } = why
+  const call: CancelCall = {
+    v: 1,
+    by: c.var.session.caller.name,
+    at: c.var.now,
+    ...(reason !== undefined && { reason }),
+    ...(comment !== undefined && { comment }),
+  }
+  const bundle = await bundleOf(c)
+  if (bundle) return isRefusal(bundle) ? problem(bundle) : cancelAll(c, bundle, call)
+  const found = await taskAt(c)
+  if (isRefusal(found)) return problem(found)
+  const stub = escalationAt(c, found.open.task)
+  const reply = await stub.cancel(call)
+  if (reply.kind === 'refused') return problem(refusal(reply.reason === 'unknown_task' ? 404 : 409, reply.reason))
+  return c.json(await show(c, (await stub.state()) ?? found))
+}
+
+/** What a requester must add where a policy wants a reason (profile, Machine-Readable Forms). */
+const JUSTIFICATION = {
+  $schema: 'https://json-schema.org/draft/2020-12/schema',
+  type: 'object',
+  required: ['context'],
+  properties: {
+    context: {
+      type: 'object',
+      required: ['business_justification'],
+      properties: {
+        business_justification: {
+          type: 'string',
+          minLength: 1,
+          maxLength: 2_000,
+          description: 'Why this should be approved. Shown to the approvers as the words of the requester.',
+        },
+      },
+    },
+    requested_access: {
+      type: 'object',
+      properties: { requested_until: { type: 'string', format: 'date-time' } },
+    },
+  },
+}
+
+export const escalationAt = (c: Context<AppEnv>, task: string) =>
+  c.env.ESCALATION.getByName(nameOf('escalation', c.var.place.tenant, task))
+
+const opened = async (c: Context<AppEnv>, call: OpenCall): Promise<EscalationState> =>
+  escalationAt(c, call.task).open(call)
+
+/** The bundle of the path; `undefined` where it names a single task. */
+const bundleOf = async (c: Context<AppEnv>): Promise<EscalationState[] | Refusal | undefined> => {
+  const task = c.req.param('task') ?? ''
+  if (!BUNDLE.test(task)) return undefined
+  const tasks = (await bundleAt(c.env.DB, c.var.place.tenant, task)) ?? []
+  const states: EscalationState[] = []
+  for (const state of await Promise.all(tasks.map(async one => escalationAt(c, one).state()))) {
+    if (!state || !maySee(c, state)) return refusal(404, 'unknown_task')
+    states.push(state)
+  }
+  if (states.length === 0) return refusal(404, 'unknown_task')
+  return states.every(state => isGone(c, state)) ? refusal(410, 'task_expired') : states
+}
+
+const showBundle = async (c: Context<AppEnv>, states: EscalationState[]) => {
+  const enforces = states.every(state => actsFor(c.var.session.caller, state))
+  return bundleTask(c.req.param('task') ?? '', states, {
+    identifier: identifierOf(c.var.place.tenant, c.env),
+    ...(enforces && { signer: await signer(c.env) }),
+  })
+}
+
+/** Whatever still waits; what is over stays as it is. */
+const cancelAll = async (c: Context<AppEnv>, states: EscalationState[], call: CancelCall): Promise<Response> => {
+  const replies = await Promise.all(states.map(async ({ open }) => escalationAt(c, open.task).cancel(call)))
+  if (replies.every(({ kind }) => kind === 'refused')) return problem(refusal(409, 'invalid_task_state'))
+  const now = await bundleOf(c)
+  return now && !isRefusal(now) ? c.json(await showBundle(c, now)) : problem(refusal(404, 'unknown_task'))
+}
+
+/** The task of the path, if this caller may deal with it. To all others there is none. */
+const taskAt = async (c: Context<AppEnv>): Promise<EscalationState | Refusal> => {
+  const task = c.req.param('task') ?? ''
+  const state: EscalationState | undefined = TASK.test(task) ? await escalationAt(c, task).state() : undefined
+  if (!state || !maySee(c, state)) return refusal(404, 'unknown_task')
+  return isGone(c, state) ? refusal(410, 'task_expired') : state
+}
+
+const maySee = (c: Context<AppEnv>, state: EscalationState): boolean => {
+  const { caller } = c.var.session
+  return caller.roles.some(role => role === 'admin' || role === 'auditor') || actsFor(caller, state)
+}
+
+const isGone = (c: Context<AppEnv>, { handleUntil, status }: EscalationState): boolean =>
+  c.var.now > handleUntil && status !== 'pending'
+
+/** The result is for those who enforce it alone. */
+const show = async (c: Context<AppEnv>, state: EscalationState) => {
+  const identifier = identifierOf(c.var.place.tenant, c.env)
+  if (!actsFor(c.var.session.caller, state)) return taskOf(state, { identifier })
+  return taskOf(state, { identifier, signer: await signer(c.env) })
+}
