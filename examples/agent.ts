@@ -1,7 +1,12 @@
 import { countersign } from './local.ts'
 
 /** What became of a call: the decision's outcome, or the HTTP status of a refusal. */
-export type Answer = { outcome: string; why: string }
+export type Answer = {
+  outcome: string
+  why: string
+  /** Where a human may allow it: what to send to the access-request endpoint. */
+  request?: unknown
+}
 
 export type Receipt = {
   kind: string
@@ -38,17 +43,30 @@ const calling = (origin: string, as: As, token: string) => {
     /** The same caller with another token. */
     with: (other: string) => calling(origin, as, other),
     post: async (path: string, body: unknown) => expectOk(await call(path, body)),
-    get: async (path: string): Promise<{ receipts: Receipt[] }> => expectOk(await call(path)),
-    /** Asks for one action on its own behalf (AuthZEN evaluation). */
-    ask: async (action: Action, resource: Entity): Promise<Answer> => {
+    get: async (path: string) => expectOk(await call(path)),
+    /** Asks for one action on its own behalf (AuthZEN evaluation), with the approval that a human gave for it. */
+    ask: async (action: Action, resource: Entity, approval?: unknown): Promise<Answer> => {
       const subject = entity(as.agent ?? '')
-      const response = await call('/access/v1/evaluation', { subject, action, resource })
+      const context = approval === undefined ? {} : { context: { approval } }
+      const response = await call('/access/v1/evaluation', { subject, action, resource, ...context })
       const answer = JSON.parse(await response.text())
       if (!response.ok) return { outcome: `${response.status}`, why: answer.reason }
-      const { outcome, reason, policies = [], problems = [], retry_after } = answer.context
+      const {
+        outcome,
+        reason,
+        policies = [],
+        problems = [],
+        retry_after,
+        access_request,
+        evaluation_id,
+      } = answer.context
       const places = problems.map((problem: { pointer: string; code: string }) => `${problem.pointer} ${problem.code}`)
       const wait = retry_after === undefined ? [] : [`again in ${retry_after} s`]
-      return { outcome, why: [reason, ...policies, ...places, ...wait].join(', ') }
+      const why = [reason, ...policies, ...places, ...wait].join(', ')
+      if (!access_request) return { outcome, why }
+      const { expires_at, binding_token } = access_request
+      const denial = { evaluation_id, expires_at, binding_token }
+      return { outcome, why, request: { subject, action, resource, denial } }
     },
   }
 }

@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Answer, agent as agentOf } from './agent.ts'
+import { type Answer, agent as agentOf, type Receipt } from './agent.ts'
 import { countersign, startWorker, wrangler } from './local.ts'
 import { rows, table } from './table.ts'
 
@@ -35,6 +35,8 @@ type Line = { what: string; expected: string; got: string; why: string }
 
 const story = async (origin: string, state: string): Promise<number> => {
   const support = await agentOf(origin, { agent: 'Agent::"support-bot"', user: 'User::"ada"', session: 'demo' })
+  const finance = await agentOf(origin, { agent: 'Agent::"finance-bot"', user: 'User::"ben"', session: 'demo' })
+  const eva = await agentOf(origin, { role: 'approver', user: 'User::"eva"' })
   const intern = await agentOf(origin, { agent: 'Agent::"intern-bot"' })
   const stranger = await agentOf(origin, { agent: 'Agent::"nobody-knows-me"' })
   const forger = support.with(`${support.token.slice(0, -8)}AAAAAAAA`)
@@ -45,9 +47,9 @@ const story = async (origin: string, state: string): Promise<number> => {
   const refund = (amount: number) => ({ name: 'refund', properties: { amount, currency: 'EUR' } })
   const lines: Line[] = []
   const ask = async (what: string, expected: string, answer: Promise<Answer>) => {
-    const { outcome, why } = await answer
+    const { outcome, why, request } = await answer
     lines.push({ what, expected, got: outcome, why })
-    return outcome
+    return request
   }
 
   await ask('support-bot for ada: look at order o-1001', 'allow', support.ask({ name: 'viewOrder' }, order('o-1001')))
@@ -73,6 +75,16 @@ const story = async (origin: string, state: string): Promise<number> => {
     stranger.ask({ name: 'viewOrder' }, order('o-1001')),
   )
   await ask('a forged token', '401', forger.ask({ name: 'viewOrder' }, order('o-1001')))
+  const large = await ask('finance-bot for ben: refund 600.00', 'step_up', finance.ask(refund(60_000), order('o-1006')))
+  const { task } = await finance.post('/access/v1/requests', large)
+  await eva.post(`/v1/escalations/${task.id}/votes`, { vote: 'approve', reason: 'the parcel is back' })
+  const { result } = await finance.get(`/access/v1/requests/${task.id}`)
+  await ask(
+    'the same, approved by eva of finance',
+    'allow',
+    finance.ask(refund(60_000), order('o-1006'), result.approval),
+  )
+  await ask('the same approval once more', 'step_up', finance.ask(refund(60_000), order('o-1006'), result.approval))
   await admin.post('/v1/agents/Agent/support-bot/suspend', { reason: 'shown in the demo' })
   await ask('support-bot, suspended: look at order o-1001', 'deny', support.ask({ name: 'viewOrder' }, order('o-1001')))
   await admin.post('/v1/agents/Agent/support-bot/resume', { reason: 'shown in the demo' })
@@ -130,7 +142,7 @@ const tried = async (...args: string[]): Promise<boolean> => {
 /** Receipts reach D1 about a second after they were committed. */
 const onRecord = async (auditor: Awaited<ReturnType<typeof agentOf>>, decisions: number) => {
   for (let tries = 0; tries < 40; tries++) {
-    const { receipts } = await auditor.get('/v1/receipts?limit=100')
+    const { receipts }: { receipts: Receipt[] } = await auditor.get('/v1/receipts?limit=100')
     if (receipts.filter(({ kind }) => kind === 'decision').length >= decisions) return receipts
     await sleep(250)
   }

@@ -4,7 +4,12 @@ import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** A Worker on this machine: local D1, KV and Durable Objects under one folder, the development issuer trusted. */
-export type LocalWorker = { origin: string; stop: () => Promise<void> }
+export type LocalWorker = {
+  origin: string
+  stop: () => Promise<void>
+  /** Ends it in the middle of whatever it does. */
+  kill: () => Promise<void>
+}
 
 /** Without telemetry, colour and questions, whatever the user's own settings are. */
 const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CI: 'true', NO_COLOR: '1', FORCE_COLOR: '0' }
@@ -45,9 +50,14 @@ export const startWorker = async (persistTo: string, port?: number): Promise<Loc
     process.kill(-child.pid, 'SIGTERM')
     await Promise.race([once(child, 'close'), sleep(5_000)])
   }
+  const kill = async () => {
+    if (child.exitCode !== null || child.pid === undefined) return
+    process.kill(-child.pid, 'SIGKILL')
+    await once(child, 'close')
+  }
   for (let tries = 0; tries < 240; tries++) {
     if (child.exitCode !== null) throw new Error(`the Worker did not start\n${output.text}`)
-    if (await answers(`${origin}/healthz`)) return { origin, stop }
+    if (await answers(`${origin}/healthz`)) return { origin, stop, kill }
     await sleep(250)
   }
   await stop()
