@@ -19,6 +19,8 @@ const bindings = {
   LOCAL: 'true',
   // how large a record the tests of its queries make
   TEST_RECEIPTS: process.env.TEST_RECEIPTS ?? '20000',
+  // how many links the log's test of load takes
+  TEST_LINKS: process.env.TEST_LINKS ?? '20000',
   SIGNING_KEYS,
   KEY_ENCRYPTION_KEY,
 }

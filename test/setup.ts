@@ -9,6 +9,7 @@ declare global {
       /** By the folder's name under test/fixtures. */
       TEST_BUNDLES: Record<string, Fixture>
       TEST_RECEIPTS: string
+      TEST_LINKS: string
     }
   }
 }
