@@ -6,6 +6,7 @@ export default defineConfig({
     './src/audit/tables.ts',
     './src/audit/privacy/tables.ts',
     './src/escalation/tables.ts',
+    './src/facts/tables.ts',
     './src/policy/tables.ts',
   ],
   out: './migrations',

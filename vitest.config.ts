@@ -14,7 +14,9 @@ process.env.KEY_ENCRYPTION_KEY = KEY_ENCRYPTION_KEY
 const bindings = {
   TEST_MIGRATIONS: await readD1Migrations('./migrations'),
   // as a binding carries it
-  TEST_BUNDLES: JSON.parse(JSON.stringify(await compileFixtures('approvals', 'certification', 'desk'))),
+  TEST_BUNDLES: JSON.parse(
+    JSON.stringify(await compileFixtures('acme', 'approvals', 'certification', 'desk', 'truth')),
+  ),
   ORIGIN: 'https://pdp.example.com',
   LOCAL: 'true',
   // how large a record the tests of its queries make

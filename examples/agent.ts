@@ -4,6 +4,8 @@ import { countersign } from './local.ts'
 export type Answer = {
   outcome: string
   why: string
+  /** Of the evaluation. */
+  id?: string
   /** Where a human may allow it: what to send to the access-request endpoint. */
   request?: unknown
 }
@@ -16,7 +18,7 @@ export type Receipt = {
   body: { agent?: unknown; action?: string; decision?: { outcome: string; reason: string; policies: string[] } }
 }
 
-type As = { role?: string; agent?: string; user?: string; session?: string }
+type As = { role?: string; agent?: string; user?: string; session?: string; source?: string }
 type Entity = { type: string; id: string }
 type Action = { name: string; properties?: Record<string, unknown> }
 
@@ -44,32 +46,43 @@ const calling = (origin: string, as: As, token: string) => {
     with: (other: string) => calling(origin, as, other),
     post: async (path: string, body: unknown) => expectOk(await call(path, body)),
     get: async (path: string) => expectOk(await call(path)),
-    /** Asks for one action on its own behalf (AuthZEN evaluation), with the approval that a human gave for it. */
-    ask: async (action: Action, resource: Entity, approval?: unknown): Promise<Answer> => {
+    /** Asks for one action on its own behalf (AuthZEN evaluation); `context` holds claims, approvals and the like. */
+    ask: async (action: Action, resource: Entity, context?: Record<string, unknown>): Promise<Answer> => {
       const subject = entity(as.agent ?? '')
-      const context = approval === undefined ? {} : { context: { approval } }
-      const response = await call('/access/v1/evaluation', { subject, action, resource, ...context })
+      const response = await call('/access/v1/evaluation', { subject, action, resource, ...(context && { context }) })
       const answer = JSON.parse(await response.text())
       if (!response.ok) return { outcome: `${response.status}`, why: answer.reason }
-      const {
-        outcome,
-        reason,
-        policies = [],
-        problems = [],
-        retry_after,
-        access_request,
-        evaluation_id,
-      } = answer.context
-      const places = problems.map((problem: { pointer: string; code: string }) => `${problem.pointer} ${problem.code}`)
-      const wait = retry_after === undefined ? [] : [`again in ${retry_after} s`]
-      const why = [reason, ...policies, ...places, ...wait].join(', ')
-      if (!access_request) return { outcome, why }
+      const { outcome, access_request, evaluation_id: id } = answer.context
+      const why = whyOf(answer.context)
+      if (!access_request) return { outcome, why, id }
       const { expires_at, binding_token } = access_request
-      const denial = { evaluation_id, expires_at, binding_token }
-      return { outcome, why, request: { subject, action, resource, denial } }
+      const denial = { evaluation_id: id, expires_at, binding_token }
+      return { outcome, why, id, request: { subject, action, resource, denial } }
     },
   }
 }
+
+type Told = {
+  reason: string
+  policies?: string[]
+  problems?: { pointer: string; code: string }[]
+  missing?: { name: string; sources: string[] }[]
+  claims?: { name: string; status: string; facts: { source: string; value: unknown }[] }[]
+  retry_after?: number
+}
+
+/** What an answer says of its grounds, in one line. */
+const whyOf = ({ reason, policies = [], problems = [], missing = [], claims = [], retry_after }: Told): string =>
+  [
+    reason,
+    ...policies,
+    ...problems.map(({ pointer, code }) => `${pointer} ${code}`),
+    ...missing.map(({ name, sources }) => `${name} of ${sources.join(' or ')}`),
+    ...claims.map(({ name, status, facts }) =>
+      [`${name} ${status}:`, ...facts.map(({ source, value }) => `${source} says ${value}`)].join(' '),
+    ),
+    ...(retry_after === undefined ? [] : [`again in ${retry_after} s`]),
+  ].join(', ')
 
 const entity = (uid: string): Entity => {
   const [, type = '', id = ''] = /^(.+)::"(.+)"$/.exec(uid) ?? []

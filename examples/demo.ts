@@ -42,14 +42,16 @@ const story = async (origin: string, state: string): Promise<number> => {
   const forger = support.with(`${support.token.slice(0, -8)}AAAAAAAA`)
   const admin = await agentOf(origin, { role: 'admin' })
   const auditor = await agentOf(origin, { role: 'auditor' })
+  const orders = await agentOf(origin, { role: 'source', source: 'order-system' })
+  const payments = await agentOf(origin, { role: 'source', source: 'payments' })
 
   const order = (id: string) => ({ type: 'Order', id })
   const refund = (amount: number) => ({ name: 'refund', properties: { amount, currency: 'EUR' } })
   const lines: Line[] = []
   const ask = async (what: string, expected: string, answer: Promise<Answer>) => {
-    const { outcome, why, request } = await answer
-    lines.push({ what, expected, got: outcome, why })
-    return request
+    const told = await answer
+    lines.push({ what, expected, got: told.outcome, why: told.why })
+    return told
   }
 
   await ask('support-bot for ada: look at order o-1001', 'allow', support.ask({ name: 'viewOrder' }, order('o-1001')))
@@ -68,6 +70,29 @@ const story = async (origin: string, state: string): Promise<number> => {
   await ask('support-bot for ada: refund 5.00 again', 'allow', support.ask(refund(500), order('o-1001')))
   await ask('support-bot for ada: a third refund this hour', 'deny', support.ask(refund(500), order('o-1001')))
   await ask('support-bot for ada: refund an open order', 'deny', support.ask(refund(500), order('o-1002')))
+  const credit = { name: 'issueCredit', properties: { amount: 5_000 } }
+  const stated = (predicate: string, value: unknown) => {
+    const observed_at = new Date().toISOString()
+    return { facts: [{ entity: order('o-1001'), predicate, value, observed_at }] }
+  }
+  await orders.post('/v1/facts', stated('total', 9_000))
+  await ask(
+    'support-bot for ada: credit 50.00, claiming that the order came to 900.00',
+    'deny',
+    support.ask(credit, order('o-1001'), { claims: { orderTotal: { value: 900, unit: 'EUR' } } }),
+  )
+  const claims = { orderTotal: { value: 90, unit: 'EUR' } }
+  const { id: deferred } = await ask(
+    'support-bot for ada: credit 50.00, claiming 90.00',
+    'defer',
+    support.ask(credit, order('o-1001'), { claims }),
+  )
+  await payments.post('/v1/facts', stated('chargeback', false))
+  await ask(
+    'support-bot for ada: the same, once the payment provider has spoken',
+    'allow',
+    support.ask(credit, order('o-1001'), { claims, continues: deferred }),
+  )
   await ask('intern-bot: refund 1.00', 'deny', intern.ask(refund(100), order('o-1001')))
   await ask(
     'a genuine token of an agent that nobody listed',
@@ -75,16 +100,24 @@ const story = async (origin: string, state: string): Promise<number> => {
     stranger.ask({ name: 'viewOrder' }, order('o-1001')),
   )
   await ask('a forged token', '401', forger.ask({ name: 'viewOrder' }, order('o-1001')))
-  const large = await ask('finance-bot for ben: refund 600.00', 'step_up', finance.ask(refund(60_000), order('o-1006')))
+  const { request: large } = await ask(
+    'finance-bot for ben: refund 600.00',
+    'step_up',
+    finance.ask(refund(60_000), order('o-1006')),
+  )
   const { task } = await finance.post('/access/v1/requests', large)
   await eva.post(`/v1/escalations/${task.id}/votes`, { vote: 'approve', reason: 'the parcel is back' })
   const { result } = await finance.get(`/access/v1/requests/${task.id}`)
   await ask(
     'the same, approved by eva of finance',
     'allow',
-    finance.ask(refund(60_000), order('o-1006'), result.approval),
+    finance.ask(refund(60_000), order('o-1006'), { approval: result.approval }),
   )
-  await ask('the same approval once more', 'step_up', finance.ask(refund(60_000), order('o-1006'), result.approval))
+  await ask(
+    'the same approval once more',
+    'step_up',
+    finance.ask(refund(60_000), order('o-1006'), { approval: result.approval }),
+  )
   await admin.post('/v1/agents/Agent/support-bot/suspend', { reason: 'shown in the demo' })
   await ask('support-bot, suspended: look at order o-1001', 'deny', support.ask({ name: 'viewOrder' }, order('o-1001')))
   await admin.post('/v1/agents/Agent/support-bot/resume', { reason: 'shown in the demo' })

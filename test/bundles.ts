@@ -9,7 +9,8 @@ export const compileFixtures = async (...names: string[]): Promise<Record<string
   Object.fromEntries(await Promise.all(names.map(async name => [name, await fixture(name)])))
 
 const fixture = async (name: string): Promise<Fixture> => {
-  const { bundle, diagnostics } = await compile(`test/fixtures/${name}`)
+  // the example tenant is one too
+  const { bundle, diagnostics } = await compile(name === 'acme' ? 'policies' : `test/fixtures/${name}`)
   const problems = diagnostics.map(({ severity, message }) => `${severity}: ${message}`)
   return { ...(bundle && { bundle }), problems }
 }

@@ -1,9 +1,10 @@
 import type { Body, Head, ReceiptKind, Secrets, StoredReceipt } from '../audit/receipt.ts'
-import type { Problem } from '../cedar/convert.ts'
 import type { Outcome } from '../decision/answer.ts'
 import type { Intent } from '../decision/intent.ts'
 import type { Reason } from '../decision/reasons.ts'
+import type { Pointed } from '../decision/refusal.ts'
 import type { Scope } from '../escalation/scope.ts'
+import type { ClaimRecord } from '../facts/record.ts'
 import type { Liftable, Program } from '../settle/program.ts'
 
 /**
@@ -40,9 +41,11 @@ export type ProofClaim = {
 export type DecideItem = {
   /** UUIDv7, made by the Worker before the call. */
   evaluationId: string
+  /** Names the intent: what happened to one of the same name bears on this one. */
+  actionHash: string
   program: Program
   /** A denial that was settled before policy (unknown action, arguments that don't fit): recorded, not evaluated. */
-  denied?: { reason: Reason; problems?: Problem[] }
+  denied?: { reason: Reason; problems?: Pointed[] }
   /** The request's part of the receipt's body; secrets stand in it as commitments. */
   body: Body
   secrets: Secrets
@@ -54,6 +57,25 @@ export type DecideItem = {
   binding?: Binding
   /** The approval that the caller presented. `verified`: nothing that came with it contradicts it. */
   approval?: { id: string; verified: boolean }
+  /** How long a defer waits, and what the ledger could give of what isn't known. */
+  wait?: { ms: number; needs: Needed[] }
+  /** Evaluations of this agent that must be allowed first. */
+  after?: string[]
+  /** The deferred evaluation of the same action that this one takes up again. */
+  continues?: string
+}
+
+/** A fact that isn't known; `since`: the last fact that the ledger held when it was looked for. */
+export type Needed = { name: string; entity: string; predicate: string; since: number }
+
+/** A deferred decision's wait; `asked`: a human has to lift what stands in the way. */
+export type Waiting = {
+  state: 'open' | 'ready' | 'continued' | 'expired' | 'asked'
+  /** Milliseconds. */
+  until: number
+  needs: Needed[]
+  /** The evaluation that took it up, or the denial that ended it. */
+  by?: string
 }
 
 export type Binding = {
@@ -99,7 +121,13 @@ export type Decided = {
   /** Whole seconds until there is room again. */
   retryAfter?: number
   /** Where the request doesn't fit the schema. */
-  problems?: Problem[]
+  problems?: Pointed[]
+  /** What became of the agent's claims, where this replays an answer; else the Worker knows. */
+  claims?: ClaimRecord[]
+  /** On defer: until when it waits, in milliseconds. */
+  waitUntil?: number
+  /** The deferred evaluation that this one took up. */
+  continues?: string
   bundle: string
   receipt: { seq: number; hash: string }
   /** On step_up: what a human would have to lift, and until when that can be requested. */

@@ -1,6 +1,7 @@
 import type { DecisionRecord } from '../audit/receipt.ts'
 import { draw, levelAt, retryAfter } from '../settle/meters.ts'
 import { type Settlement, type State, settle } from '../settle/settle.ts'
+import { type Dependence, dependenceOf } from './after.ts'
 import { type Approvals, approvalsFor, withRefusal } from './approvals.ts'
 import type { ApprovalUse, DecideCall, Decided, DecideItem, DecideReply, Refused } from './call.ts'
 import { append } from './chain.ts'
@@ -11,6 +12,10 @@ import { findReply, keepReply } from './replies.ts'
 import { openSelf, type Self } from './self.ts'
 import { forbidsOf, hintUntil, keepStepUp } from './step-ups.ts'
 import { planSweep } from './sweep.ts'
+import { hasEnded, keepWait, takeUp, wakeDependents } from './waits.ts'
+
+/** How long a defer waits where its Worker doesn't say, in milliseconds. */
+const WAIT_MS = 10 * 60_000
 
 /** Settles a call's items in order, each in a transaction of its own, up to where the call says to stop. */
 export const decide = (
@@ -41,7 +46,9 @@ const decideItem = (
   const now = Math.max(call.now, self.head?.at ?? 0)
   if (call.proof && !claimProof(storage, call.proof)) return { kind: 'replayed_proof' }
 
-  const earlier = item.idempotency && findReply(storage, item.idempotency.key, now)
+  const kept = item.idempotency && findReply(storage, item.idempotency.key, now)
+  // what deferred is decided anew once its wait has ended
+  const earlier = kept && hasEnded(storage, kept.decided.evaluationId) ? undefined : kept
   if (earlier) {
     if (earlier.requestHash !== item.idempotency?.requestHash) return { kind: 'idempotency_mismatch' }
     // a suspended agent gets no permit, not even one that was decided before: it is judged anew, and denied
@@ -52,8 +59,9 @@ const decideItem = (
   if (newer) return { kind: 'stale_bundle', ...newer }
 
   const approvals = approvalsFor(storage, item, now)
-  const settled: Settled =
+  const judged: Settled =
     denialOf(item, self) ?? withRefusal(settle(item.program, stateOf(storage, self, approvals), now), approvals)
+  const settled = dependent(judged, dependenceOf(storage, item), self)
   if (!permits(settled)) {
     const room = takeAttempt(storage, call.attempts, now)
     if (!room.taken) return { kind: 'too_many_attempts', retryAfter: room.retryAfter }
@@ -61,7 +69,8 @@ const decideItem = (
 
   for (const { meter, level } of settled.charges) writeLevel(storage, ruleKey(meter.key), meter, level)
   const used = permits(settled) ? approvals.consume(settled.lifted, item.evaluationId) : []
-  const decision = recordOf(settled, call, item, now, used)
+  const continues = takeUp(storage, item)
+  const decision = recordOf(settled, call, item, now, { used, continues })
   const receipt = append(
     storage,
     self,
@@ -71,6 +80,8 @@ const decideItem = (
   const decided = decidedOf(receipt, decision)
   if (!earlier) keepReply(storage, item, decided)
   if (settled.outcome === 'step_up') keepStepUp(storage, item, settled, { seq: receipt.seq, now })
+  if (settled.outcome === 'defer' || settled.outcome === 'step_up') keepWait(storage, item, decided)
+  else if (continues) wakeDependents(storage, item.evaluationId)
   if (call.bundle.seq !== self.bundle?.seq) {
     storage.sql.exec('UPDATE self SET bundle_seq = ?, bundle_hash = ?', call.bundle.seq, call.bundle.hash)
   }
@@ -79,6 +90,14 @@ const decideItem = (
 }
 
 type Settled = Omit<Settlement, 'reason'> & Pick<DecisionRecord, 'reason' | 'problems'>
+
+/** An action that comes after others waits for them, unless it is denied anyway, and falls with them. */
+const dependent = (settled: Settled, { pending, failed }: Dependence, { suspended }: Self): Settled => {
+  if (suspended || settled.outcome === 'deny' || (!failed && pending.length === 0)) return settled
+  const nothing = { policies: settled.policies, charges: [], lifted: [] }
+  if (failed) return { ...nothing, outcome: 'deny', reason: 'dependency_denied', missing: [] }
+  return { ...nothing, outcome: 'defer', reason: 'facts_missing', missing: [...settled.missing, ...pending].sort() }
+}
 
 /** A denial that the Worker settled before policy. The agent's own standing comes first. */
 const denialOf = ({ denied }: DecideItem, { suspended }: Self): Settled | undefined =>
@@ -119,7 +138,7 @@ const recordOf = (
   { bundle }: DecideCall,
   item: DecideItem,
   now: number,
-  used: ApprovalUse[],
+  { used, continues }: { used: ApprovalUse[]; continues: boolean },
 ): DecisionRecord => ({
   evaluation_id: item.evaluationId,
   outcome: settled.outcome,
@@ -127,6 +146,8 @@ const recordOf = (
   policies: settled.policies,
   bundle,
   ...(settled.missing.length > 0 && { missing: settled.missing }),
+  ...(settled.outcome === 'defer' && { wait_until: now + (item.wait?.ms ?? WAIT_MS) }),
+  ...(continues && item.continues !== undefined && { continues: item.continues }),
   ...(settled.lifted.length > 0 && { lifted: settled.lifted }),
   ...(used.length > 0 && { approvals: used }),
   ...(item.approval && { presented: item.approval.id }),

@@ -11,6 +11,8 @@ export const decidedOf = ({ seq, hash, at }: StoredReceipt, decision: DecisionRe
   ...(decision.expires_at !== undefined && { expiresAt: decision.expires_at }),
   policies: decision.policies,
   missing: decision.missing ?? [],
+  ...(decision.wait_until !== undefined && { waitUntil: decision.wait_until }),
+  ...(decision.continues !== undefined && { continues: decision.continues }),
   ...(decision.retry_after !== undefined && { retryAfter: decision.retry_after }),
   ...(decision.problems !== undefined && { problems: decision.problems }),
   ...(decision.escalate && {

@@ -15,6 +15,7 @@ import type {
   Standing,
   StandingCall,
   Status,
+  Waiting,
 } from './call.ts'
 import { decide } from './decide.ts'
 import { note } from './note.ts'
@@ -28,6 +29,7 @@ import { readSelf } from './self.ts'
 import { setStanding } from './standing.ts'
 import { openRequest } from './step-ups.ts'
 import { planSweep, sweeping } from './sweep.ts'
+import { expiring, readWait, wake } from './waits.ts'
 
 /** What the object needs of its Worker. `NOW` is there in tests alone. */
 export type AgentEnv = { COLLECTOR: DurableObjectNamespace<CollectorObject>; NOW?: () => number }
@@ -35,6 +37,8 @@ export type AgentEnv = { COLLECTOR: DurableObjectNamespace<CollectorObject>; NOW
 /** One agent's state and the chain of its receipts; also each of the chains of callers that no bundle knows. */
 export class AgentObject extends DurableObject<AgentEnv> {
   readonly #clock = (): number => this.env.NOW?.() ?? Date.now()
+  /** Who holds the line for the end of a wait. They are lost with the object, and ask again. */
+  readonly #listeners = new Map<string, Set<() => void>>()
 
   constructor(ctx: DurableObjectState, env: AgentEnv) {
     super(ctx, env)
@@ -43,7 +47,9 @@ export class AgentObject extends DurableObject<AgentEnv> {
   }
 
   decide(call: DecideCall): DecideReply {
-    return decide(this.ctx.storage, this.#chain, call, this.#clock)
+    const reply = decide(this.ctx.storage, this.#chain, call, this.#clock)
+    this.#tellEnded()
+    return reply
   }
 
   /** For calls that no agent's decision settles: whether the proof is new. */
@@ -80,6 +86,26 @@ export class AgentObject extends DurableObject<AgentEnv> {
     return revoke(this.ctx.storage, approval)
   }
 
+  /** Facts have come that these deferred decisions wait for. */
+  wake({ evaluationIds }: { v: 1; evaluationIds: string[] }): void {
+    for (const id of evaluationIds) wake(this.ctx.storage, id)
+    this.#tellEnded()
+  }
+
+  /** A deferred decision's wait: where it is open, as it is when it ends or after `ms`. */
+  async waiting({ evaluationId, ms }: { v: 1; evaluationId: string; ms: number }): Promise<Waiting | undefined> {
+    const wait = readWait(this.ctx.storage, evaluationId)
+    if (wait?.state !== 'open' || ms <= 0) return wait
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, ms)
+    const told = this.#listeners.get(evaluationId) ?? new Set()
+    this.#listeners.set(evaluationId, told.add(resolve))
+    await promise
+    clearTimeout(timer)
+    told.delete(resolve)
+    return readWait(this.ctx.storage, evaluationId)
+  }
+
   /** `undefined` where nothing was ever asked of this object. */
   status(): Status | undefined {
     const self = readSelf(this.ctx.storage)
@@ -112,8 +138,19 @@ export class AgentObject extends DurableObject<AgentEnv> {
       flush: flushing(storage, this.env.COLLECTOR, this.#clock),
       prune: pruning(storage, this.#clock),
       sweep: sweeping(storage, this.#clock),
+      wait: expiring(storage, this.#clock),
     }
     await runDue(storage, handlers, this.#clock)
+    this.#tellEnded()
+  }
+
+  /** Lets those know who hold the line for waits that have ended. */
+  #tellEnded(): void {
+    for (const [id, told] of this.#listeners) {
+      if (readWait(this.ctx.storage, id)?.state === 'open') continue
+      this.#listeners.delete(id)
+      for (const resolve of told) resolve()
+    }
   }
 
   /** The chain has the name of its object, so that a receipt shows whose it is. */

@@ -1,4 +1,5 @@
 import type { DecisionRecord } from '../audit/receipt.ts'
+import { claimsIn } from '../facts/record.ts'
 import type { Decided, DecideItem } from './call.ts'
 import { decidedOf } from './decided.ts'
 import { receiptAt } from './receipts.ts'
@@ -23,8 +24,15 @@ export const findReply = (
   const receipt = row && receiptAt(storage, row.seq)
   if (!receipt) return undefined
   const { decision }: { decision: DecisionRecord } = JSON.parse(receipt.body)
-  return { requestHash: row.request_hash, decided: decidedOf(receipt, decision) }
+  const claims = FACTS.test(receipt.body) ? claimsIn(JSON.parse(receipt.secrets)) : []
+  return {
+    requestHash: row.request_hash,
+    decided: { ...decidedOf(receipt, decision), ...(claims.length > 0 && { claims }) },
+  }
 }
+
+/** Whether the body commits to facts and claims: most don't, and then no more has to be parsed. */
+const FACTS = /"facts":"/
 
 /** Keeps what was decided for the item's key, if it came with one. */
 export const keepReply = (storage: DurableObjectStorage, item: DecideItem, decided: Decided): void => {

@@ -1,4 +1,5 @@
 import { dueTable } from '../durable/due.ts'
+import { waitTable } from './waits.ts'
 
 /** The tables of an agent's object. */
 export const schema: readonly string[] = [
@@ -69,4 +70,5 @@ export const schema: readonly string[] = [
   ) WITHOUT ROWID`,
   // Tasks whose end was taken in: an outbox may tell of one twice.
   'CREATE TABLE resolution (task TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID',
+  waitTable,
 ]

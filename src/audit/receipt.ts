@@ -1,10 +1,10 @@
 import type { ApprovalUse } from '../agent/call.ts'
-import type { Problem } from '../cedar/convert.ts'
 import type { Outcome } from '../decision/answer.ts'
 import type { Reason } from '../decision/reasons.ts'
+import type { Pointed } from '../decision/refusal.ts'
 import { contentHash, jcs, sha256 } from '../durable/hash.ts'
 
-export type ReceiptKind = 'decision' | 'suspension' | 'resumption' | 'erasure' | 'escalation'
+export type ReceiptKind = 'decision' | 'suspension' | 'resumption' | 'erasure' | 'escalation' | 'expiry'
 
 /**
  * What a receipt's hash covers. The body is committed to, not embedded, so that personal values can be erased later
@@ -52,6 +52,10 @@ export type DecisionRecord = {
   bundle: { seq: number; hash: string }
   /** Names of the unknowns, on defer. */
   missing?: string[]
+  /** On defer: until when it waits, in milliseconds. */
+  wait_until?: number
+  /** The deferred evaluation that this one took up, or ended. */
+  continues?: string
   /** Ids of the forbids that approvals lifted. */
   lifted?: string[]
   /** Approvals that lifted them, each used once more by this decision. */
@@ -65,7 +69,7 @@ export type DecisionRecord = {
   /** Seconds. */
   retry_after?: number
   /** Where the request doesn't fit the schema. */
-  problems?: Problem[]
+  problems?: Pointed[]
 }
 
 /** A receipt as it is stored and sent: `body` is the very text that `bodyCommit` is the hash of. */

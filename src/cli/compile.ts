@@ -5,11 +5,13 @@ import { unknownGroups } from './compile/approvers.ts'
 import { type Finding, validatePolicies } from './compile/cedar.ts'
 import { type Diagnostic, error, warning } from './compile/diagnostic.ts'
 import { readEntities } from './compile/entities.ts'
+import { checkSources, readFacts } from './compile/facts.ts'
 import { readFolder } from './compile/folder.ts'
 import { readLinks, type WrittenLink } from './compile/links.ts'
 import { unmeteredOverlaps } from './compile/overlap.ts'
 import { readPolicies, type WrittenPolicy } from './compile/policies.ts'
 import { readSchema } from './compile/schema.ts'
+import { placeAt } from './compile/source-text.ts'
 import { readTenant } from './compile/tenant.ts'
 
 /** What a policy folder comes to. There is a bundle only where there is no error. */
@@ -33,16 +35,32 @@ export const compile = async (
   }
   const schema = folder.schema && take(readSchema(folder.schema)).schema
   const tenant = folder.tenant && take(await readTenant(folder.tenant, schema, options.local)).tenant
+  const { written } = take(readFacts(folder.facts, schema))
   const { policies } = take(readPolicies(folder.policies))
   const { links } = take(readLinks(folder.links, policies))
   const { entities } = take(readEntities(folder.entities, schema))
+  if (tenant)
+    diagnostics.push(
+      ...checkSources(
+        tenant.issuers,
+        written?.facts,
+        () => folder.tenant && placeAt(folder.tenant, { start: 0, end: 0 }),
+      ),
+    )
   if (schema !== undefined) diagnostics.push(...validate(schema.text, policies, links))
   if (tenant !== undefined) diagnostics.push(...unknownGroups(policies.values(), tenant))
   if (schema === undefined || tenant === undefined || hasErrors(diagnostics))
     return { diagnostics: sorted(diagnostics) }
 
   const settings = { ...tenant, ...(options.tenant !== undefined && { tenant: options.tenant }) }
-  const bundle: Bundle = { v: 1, settings, ...policySet(policies, links), schema: schema.json, entities }
+  const bundle: Bundle = {
+    v: 1,
+    settings,
+    ...policySet(policies, links),
+    schema: schema.json,
+    entities,
+    ...(written && { facts: written.facts }),
+  }
   const loaded = take(load(bundle)).loaded
   if (loaded !== undefined) diagnostics.push(...overlaps(loaded, policies, links))
   return { ...(!hasErrors(diagnostics) && { bundle }), diagnostics: sorted(diagnostics) }

@@ -24,6 +24,7 @@ export const token = command({
     chain: { type: 'string', value: 'UIDS', help: 'agents that delegated to it, nearest first' },
     user: { type: 'string', value: 'UID', help: 'the user that it acts for' },
     groups: { type: 'string', value: 'UIDS', help: 'groups that the token puts the agent in' },
+    source: { type: 'string', value: 'ID', help: 'the source of record that speaks; needed for the role source' },
     session: { type: 'string', value: 'ID', help: 'the session' },
     admit: { type: 'boolean', help: "let agents and users in that the bundle's entities don't list" },
     sub: { type: 'string', value: 'NAME', help: 'the subject (default: the agent, else the role)' },
@@ -36,10 +37,21 @@ export const token = command({
     'token --role pep,auditor --tenant cert --ttl 8h',
   ],
   run: async (_, options) => {
-    const { agent, user, chain, groups, session, admit, ttl = '15m', origin = 'http://127.0.0.1:8787' } = options
+    const {
+      agent,
+      user,
+      chain,
+      groups,
+      source,
+      session,
+      admit,
+      ttl = '15m',
+      origin = 'http://127.0.0.1:8787',
+    } = options
     const given = (options.role ?? 'agent').split(',').map(role => role.trim())
     for (const role of given) if (!roles.some(known => known === role)) throw unknownRole(role)
     if (given.includes('agent') && agent === undefined) throw new CommandError('the role agent needs --agent UID')
+    if (given.includes('source') && source === undefined) throw new CommandError('the role source needs --source ID')
     const ttlMs = parseDuration(ttl)
     if (ttlMs === undefined || ttlMs > MAX_TTL_MS)
       throw new CommandError(`--ttl ${ttl} is not a time of at most 24h, such as 15m`)
@@ -57,6 +69,7 @@ export const token = command({
       ...(chain !== undefined && { chain: parseUids(chain) }),
       ...(user !== undefined && { user: parseUid(user) }),
       ...(groups !== undefined && { groups: parseUids(groups) }),
+      ...(source !== undefined && { source }),
       ...(session !== undefined && { sid: session }),
       ...(admit && { admit }),
     }

@@ -1,6 +1,8 @@
 import * as v from 'valibot'
 import type { Decided } from '../agent/call.ts'
 import { AccessRequest } from '../escalation/requestable.ts'
+import type { LoadedFacts } from '../facts/load.ts'
+import { type ClaimRecord, unknownFact } from '../facts/record.ts'
 import { reasons } from './reasons.ts'
 import type { Refusal } from './refusal.ts'
 
@@ -8,6 +10,27 @@ export const outcomes = ['allow', 'deny', 'modify', 'step_up', 'defer'] as const
 export type Outcome = (typeof outcomes)[number]
 
 const Reason = v.picklist(Object.keys(reasons) as (keyof typeof reasons)[])
+/**
+ * A fact that speaks for or against a claim. One that verifies it is only named, one that agents carried or that speaks
+ * against it is told; its value to agents only where the declaration says `disclose`.
+ */
+const FactAnswer = v.object({
+  id: v.string(),
+  source: v.string(),
+  value: v.optional(v.unknown()),
+  observed_at: v.optional(v.pipe(v.string(), v.isoTimestamp())),
+  valid_until: v.optional(v.pipe(v.string(), v.isoTimestamp())),
+  evidence: v.optional(v.string()),
+  from: v.picklist(['ledger', 'cache', 'attestation']),
+})
+
+export const ClaimAnswer = v.object({
+  name: v.string(),
+  status: v.picklist(['verified', 'contradicted', 'unsupported', 'out_of_scope', 'stale', 'disputed', 'unreachable']),
+  claimed: v.unknown(),
+  facts: v.array(FactAnswer),
+})
+
 const Problem = v.object({ pointer: v.string(), code: v.string(), expected: v.string() })
 
 /** The context of an AuthZEN decision: the one shape in which every decision is answered. */
@@ -27,6 +50,12 @@ export const DecisionContext = v.object({
   missing: v.optional(v.array(v.object({ name: v.string(), sources: v.array(v.string()) }))),
   /** Where the request doesn't fit the schema. */
   problems: v.optional(v.array(Problem)),
+  /** On defer: where to learn that what is missing has come, and until when it is waited for. */
+  wait: v.optional(v.object({ href: v.string(), until: v.pipe(v.string(), v.isoTimestamp()) })),
+  /** The deferred evaluation that this one took up again. */
+  continues: v.optional(v.string()),
+  /** What became of each claim. */
+  claims: v.optional(v.array(ClaimAnswer)),
   /** Whole seconds. */
   retry_after: v.optional(v.number()),
   /** How to ask a human, on step_up (Access Request and Approval Profile). */
@@ -56,7 +85,15 @@ export type FailedItem = v.InferOutput<typeof FailedItem>
 /** The answer to what an agent's object decided and recorded. */
 export const answerOf = (
   decided: Decided,
-  more: { explain: boolean; permit?: string; request?: AccessRequest },
+  more: {
+    explain: boolean
+    facts: LoadedFacts
+    claims: readonly ClaimRecord[]
+    tells: Tells
+    waitAt: string
+    permit?: string
+    request?: AccessRequest
+  },
 ): Answer => ({
   decision: decided.outcome === 'allow',
   context: {
@@ -68,8 +105,15 @@ export const answerOf = (
     bundle: decided.bundle,
     ...(more.explain && { policies: decided.policies }),
     ...(more.permit !== undefined && { permit: more.permit }),
-    ...(decided.missing.length > 0 && { missing: decided.missing.map(name => ({ name, sources: [] })) }),
+    ...(decided.missing.length > 0 && {
+      missing: decided.missing.map(name => ({ name, sources: sourcesOf(name, more.facts) })),
+    }),
     ...(decided.problems && { problems: decided.problems }),
+    ...(decided.waitUntil !== undefined && {
+      wait: { href: more.waitAt, until: new Date(decided.waitUntil).toISOString() },
+    }),
+    ...(decided.continues !== undefined && { continues: decided.continues }),
+    ...(more.claims.length > 0 && { claims: more.claims.map(claim => claimAnswer(claim, more.tells)) }),
     ...(decided.retryAfter !== undefined && { retry_after: decided.retryAfter }),
     ...(more.request && { access_request: more.request }),
     ...nextAction(decided, more.request),
@@ -89,6 +133,39 @@ const nextAction = (decided: Decided, request: AccessRequest | undefined) => {
 const approvalUsed = ({ approvals = [], presented }: Decided) => {
   const used = approvals.find(({ id }) => id === presented) ?? approvals[0]
   return used && { approval: { id: used.id, approved_until: new Date(used.until).toISOString() } }
+}
+
+/** Whether the caller is told what facts say of a name. */
+export type Tells = (name: string) => boolean
+
+export const claimAnswer = (
+  { name, status, claimed, facts }: ClaimRecord,
+  tells: Tells,
+): v.InferOutput<typeof ClaimAnswer> => ({
+  name,
+  status,
+  claimed,
+  facts: facts.map(({ id, source, from, ...fact }) => ({
+    id,
+    source,
+    ...('value' in fact && {
+      ...(tells(name) && { value: fact.value }),
+      observed_at: new Date(fact.observed_at).toISOString(),
+      valid_until: new Date(fact.valid_until).toISOString(),
+      ...(fact.evidence !== undefined && tells(name) && { evidence: fact.evidence }),
+    }),
+    from,
+  })),
+})
+
+/** The sources that could give what is missing. */
+const sourcesOf = (unknown: string, { declared, sources, types }: LoadedFacts): string[] => {
+  const fact = [...declared.values()].find(({ name }) => unknownFact(name) === unknown)
+  if (!fact) return []
+  return [...sources.values()]
+    .filter(source => types.some(type => source.speaksOf(type, fact.predicate)))
+    .sort((a, b) => b.rank - a.rank || (a.id < b.id ? -1 : 1))
+    .map(({ id }) => id)
 }
 
 /** A denial that stands on no record: the control plane couldn't get as far as deciding, so nothing is allowed. */

@@ -1,20 +1,24 @@
 import type { DecideCall, Decided, DecideReply, ProofClaim } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
+import { withDeadline } from '../durable/deadline.ts'
 import { sha256 } from '../durable/hash.ts'
 import type { Presented } from '../escalation/presented.ts'
 import { requestable } from '../escalation/requestable.ts'
+import { claimsIn } from '../facts/record.ts'
+import { enter, wakeAt } from '../facts/waits.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { Signer } from '../identity/keys.ts'
 import { signPermit } from '../identity/permit.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import type { Activation } from '../policy/source.ts'
-import { type Answer, answerOf, unrecorded } from './answer.ts'
+import { type Answer, answerOf, type Tells, unrecorded } from './answer.ts'
 import type { Ask } from './ask.ts'
 import { settleAt } from './object.ts'
 import { type Prepared, prepare } from './prepare.ts'
 import { isRefusal, type Refusal, refusal } from './refusal.ts'
 import { sealed } from './sealed.ts'
+import { type FactsIo, type Truth, truthsOf } from './truth.ts'
 import type { Edge } from './what.ts'
 
 /** One call by an authenticated caller. */
@@ -39,6 +43,7 @@ export type Deps = {
   vault: Vault
   /** The approval that an action is presented with, as far as it can be verified without state. */
   presented: (ask: Ask) => Promise<Presented | undefined>
+  facts: FactsIo
   /** Moves the call to a newer activation that an object knows of, or `undefined` where the call doesn't hold there. */
   adopt: (newer: Activation) => Promise<Pick<Call, 'bundle' | 'caller'> | undefined>
 }
@@ -51,8 +56,13 @@ export type Result = Answer | Refusal
  * actions; with `stop` the list ends with the one that ended it.
  */
 export const decide = async (asks: readonly (Ask | Refusal)[], call: Call, deps: Deps): Promise<Result[]> => {
-  const presented = await Promise.all(asks.map(ask => (isRefusal(ask) ? undefined : deps.presented(ask))))
-  const prepared = asks.map((ask, index) => (isRefusal(ask) ? ask : prepare(ask, call, presented[index])))
+  const [presented, truths] = await Promise.all([
+    Promise.all(asks.map(ask => (isRefusal(ask) ? undefined : deps.presented(ask)))),
+    truthsOf(asks, call, deps.facts),
+  ])
+  const prepared = asks.map((ask, index) =>
+    isRefusal(ask) ? ask : prepare(ask, call, presented[index], truths[index]),
+  )
   const results = await settleAll(numbered(prepared), call, deps, true)
   return results.map(([, result]) => result)
 }
@@ -141,6 +151,7 @@ const settleRun = async (run: Run, call: Call, deps: Deps, mayMove: boolean): Pr
     items.slice(from).map(({ index, prepared }): Placed => [index, closed(reason, prepared, call)])
   if ('unsettled' in reply) return deny(reply.unsettled)
 
+  await enterWaits(reply, items, call, deps)
   const placed: Placed[] = []
   for (const [at, { index, prepared }] of items.entries()) {
     const settled = reply[at]
@@ -151,7 +162,13 @@ const settleRun = async (run: Run, call: Call, deps: Deps, mayMove: boolean): Pr
       if (!moved) return [...placed, ...deny('bundle_stale', at)]
       // Under another bundle the caller may be another agent, or the ask refused, so what is left is prepared anew.
       const next = { ...call, ...moved }
-      const rest = items.slice(at).map(item => ({ ...item, prepared: again(item.prepared, next) }))
+      const left = items.slice(at)
+      const truths = await truthsOf(
+        left.map(item => item.prepared.ask),
+        next,
+        deps.facts,
+      )
+      const rest = left.map((item, i) => ({ ...item, prepared: again(item.prepared, next, truths[i]) }))
       return [...placed, ...(await settleAll(rest, next, deps, false))]
     }
     placed.push([index, await resultOf(settled, prepared, call, deps)])
@@ -171,7 +188,8 @@ const idempotencyOf = ({ index, ordinal }: Item, { caller, idempotency }: Call) 
     },
   }
 
-const again = ({ ask, presented }: Prepared, call: Call): Prepared | Refusal => prepare(ask, call, presented)
+const again = ({ ask, presented }: Prepared, call: Call, truth: Truth | undefined): Prepared | Refusal =>
+  prepare(ask, call, presented, truth)
 
 type Settled = Exclude<DecideReply[number], { kind: 'stale_bundle' | 'chain_fork' }>
 
@@ -182,6 +200,10 @@ const resultOf = async (settled: Settled, item: Prepared, call: Call, { signer }
       const request = await requestOf(settled, item, call, signer)
       return answerOf(settled, {
         explain: explains(call),
+        facts: call.bundle.facts,
+        claims: settled.replayed ? (settled.claims ?? []) : claimsIn(item.item.secrets),
+        tells: tellsOf(call),
+        waitAt: waitAt(settled, item, call),
         ...(permit !== undefined && { permit }),
         ...(request && { request }),
       })
@@ -215,6 +237,40 @@ const permitOf = async (decided: Decided, item: Prepared, call: Call, signer: Si
     expiresAt: decided.expiresAt,
   })
 }
+
+/**
+ * Enters deferred decisions where new facts find them: after the commit, and again where a retry replays one. Facts that
+ * came since they were looked for wake them at once.
+ */
+const enterWaits = async (reply: DecideReply, items: Item<Prepared>[], call: Call, deps: Deps): Promise<void> => {
+  const object = items[0]?.prepared.object.name
+  const waits = reply.flatMap((settled, at) => {
+    if (settled.kind !== 'decided' || settled.waitUntil === undefined || object === undefined) return []
+    const needs = items[at]?.prepared.item.wait?.needs.filter(({ name }) => settled.missing.includes(name)) ?? []
+    return [{ evaluationId: settled.evaluationId, object, until: settled.waitUntil, needs }]
+  })
+  if (object === undefined || waits.length === 0) return
+  try {
+    const came = await withDeadline(enter(deps.facts.db, call.tenant, waits, call.edge.now), WAIT_DEADLINE_MS)
+    if (came.length > 0) await wakeAt(deps.agents, object, came)
+  } catch (error) {
+    console.warn(`waits at ${object} are found by asking alone: ${error}`)
+  }
+}
+
+const WAIT_DEADLINE_MS = 2_000
+
+const waitAt = ({ evaluationId }: Decided, { who: { principals } }: Prepared, { identifier }: Call): string => {
+  const { type, id } = principals.actor
+  return [identifier, 'v1', 'waits', ...[type, id, evaluationId].map(encodeURIComponent)].join('/')
+}
+
+/** Agents are told what contradicts them where the declaration lets them know. */
+export const tellsOf =
+  ({ caller, bundle }: Pick<Call, 'caller' | 'bundle'>): Tells =>
+  name =>
+    caller.roles.some(role => role === 'pep' || role === 'admin' || role === 'auditor') ||
+    bundle.facts.declared.get(name)?.disclose === true
 
 const explains = ({ caller, bundle }: Call): boolean =>
   bundle.settings.explain_to_agents ||

@@ -1,7 +1,9 @@
 import { uuidv7 } from 'uuidv7'
 import type { Binding, DecideItem } from '../agent/call.ts'
 import { redact } from '../audit/privacy/redact.ts'
+import type { Problem } from '../cedar/convert.ts'
 import type { EntityUid } from '../cedar/json.ts'
+import { isObject } from '../cedar/value.ts'
 import { contentHash } from '../durable/hash.ts'
 import { nameOf, shardOf } from '../durable/names.ts'
 import { bindingHash } from '../escalation/binding.ts'
@@ -11,8 +13,10 @@ import type { Ask } from './ask.ts'
 import type { Call } from './decide.ts'
 import { actionHash, type Intent } from './intent.ts'
 import { programOf } from './legs.ts'
+import { linksOf } from './links.ts'
 import { recordOf } from './record.ts'
 import { isRefusal, type Refusal } from './refusal.ts'
+import { needsOf, type Truth, untrue } from './truth.ts'
 import { environmentNames, what } from './what.ts'
 import { type Who, who } from './who.ts'
 
@@ -37,9 +41,11 @@ const UNATTRIBUTED_ATTEMPTS = { capacity: 60, windowMs: 60_000 }
 export const NO_PROGRAM = { v: 1, legs: [], absentDuties: [] } as const satisfies DecideItem['program']
 
 /** identity → request → cedar, for one action: all of the way that needs no state. */
-export const prepare = (ask: Ask, call: Call, presented?: Presented): Prepared | Refusal => {
+export const prepare = (ask: Ask, call: Call, presented?: Presented, truth?: Truth): Prepared | Refusal => {
   const actor = who(ask, call.caller, call.bundle)
   if (isRefusal(actor)) return actor
+  const problems: Problem[] = []
+  const links = linksOf(ask, problems)
   const args = ask.action.properties ?? {}
   const intent: Intent = {
     tenant: call.tenant,
@@ -49,8 +55,8 @@ export const prepare = (ask: Ask, call: Call, presented?: Presented): Prepared |
     arguments: args,
   }
   const hash = actionHash(intent)
-  const kept = redact(withoutApproval(ask), call.bundle.settings.privacy)
-  const judged = kept.denied ? { program: NO_PROGRAM, denied: kept.denied } : judge(ask, actor, call)
+  const kept = redact(withoutProofs(ask), call.bundle.settings.privacy)
+  const judged = kept.denied ? { program: NO_PROGRAM, denied: kept.denied } : judge(ask, actor, call, truth, problems)
   // What holds a credential can be shown to nobody, so nobody can approve it.
   const liftable = !kept.masked && judged.program.legs.some(leg => leg.forbids.some(forbid => forbid.liftable))
   return {
@@ -60,9 +66,15 @@ export const prepare = (ask: Ask, call: Call, presented?: Presented): Prepared |
     object: objectOf(actor, call),
     item: {
       evaluationId: uuidv7(),
+      // what was masked must not be guessed back from what is kept of the intent
+      actionHash: kept.masked ? actionHash({ ...intent, ...shownOf(kept.ask) }) : hash,
       ...judged,
+      ...links,
+      ...(truth && { wait: { ms: call.bundle.facts.waitMs, needs: needsOf(truth, call.bundle) } }),
       ...recordOf(kept.ask, actor, call.caller, {
         ...(!kept.masked && { actionHash: hash }),
+        edge: call.edge,
+        truth: kept.masked ? maskedTruth(truth, kept.ask) : truth,
         ...(call.requestId && { requestId: call.requestId }),
       }),
       permitMs: PERMIT_MS,
@@ -73,11 +85,23 @@ export const prepare = (ask: Ask, call: Call, presented?: Presented): Prepared |
   }
 }
 
-/** An approval is ours: the token in it is no credential of anybody's, and has its own place in the record. */
-const withoutApproval = (ask: Ask): Ask => {
-  if (ask.context?.approval === undefined) return ask
-  const { approval: _, ...context } = ask.context
-  return { ...ask, context }
+/** What a request is presented with is signed by us or by sources: no credential of anybody's. */
+const withoutProofs = (ask: Ask): Ask => {
+  const { approval, attestations, ...context } = ask.context ?? {}
+  return approval === undefined && attestations === undefined ? ask : { ...ask, context }
+}
+
+const shownOf = ({ action, resource }: Ask) => ({ resource, arguments: action.properties ?? {} })
+
+/** The same where something was masked: of what was claimed only that is kept. */
+const maskedTruth = (truth: Truth | undefined, { context }: Ask): Truth | undefined => {
+  const shown = isObject(context?.claims) ? context.claims : {}
+  return (
+    truth && {
+      ...truth,
+      claims: new Map([...truth.claims].map(([name, claim]) => [name, { ...claim, json: shown[name] ?? null }])),
+    }
+  )
 }
 
 /** What an approval binds. Of the context that a PEP states, the address changes with the path that a call takes. */
@@ -99,11 +123,21 @@ const bindingOf = (
   }
 }
 
-const judge = (ask: Ask, actor: Who, call: Call): Pick<DecideItem, 'program' | 'denied'> => {
+/** What is left of an action to be settled, or why it is denied before that. */
+export const judge = (
+  ask: Ask,
+  actor: Who,
+  call: Pick<Call, 'bundle' | 'edge'>,
+  truth: Truth | undefined,
+  problems: Problem[],
+): Pick<DecideItem, 'program' | 'denied'> => {
   if (actor.unknown) return { program: NO_PROGRAM, denied: { reason: actor.unknown } }
-  const asked = what(ask, actor, call.bundle, call.edge)
+  const asked = what(ask, actor, call.bundle, call.edge, truth)
   if ('reason' in asked) return { program: NO_PROGRAM, denied: asked }
-  return { program: programOf(actor, asked, call.bundle) }
+  if (problems.length > 0) return { program: NO_PROGRAM, denied: { reason: 'schema_mismatch', problems } }
+  const denied = untrue(truth, call.bundle)
+  if (denied) return { program: NO_PROGRAM, denied }
+  return { program: programOf(actor, asked, call.bundle, truth, call.edge.now) }
 }
 
 const objectOf = ({ principals: { actor }, unknown }: Who, call: Call): Prepared['object'] => {

@@ -1,7 +1,10 @@
 import { base64url } from 'jose'
 import { type Body, commitment, type Secret } from '../audit/receipt.ts'
+import { recordsOf } from '../facts/record.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { Ask } from './ask.ts'
+import type { Truth } from './truth.ts'
+import type { Edge } from './what.ts'
 import type { Who } from './who.ts'
 
 /**
@@ -10,9 +13,9 @@ import type { Who } from './who.ts'
  */
 export const recordOf = (
   ask: Ask,
-  { principals, asserts }: Who,
+  { principals, groups, asserts }: Who,
   caller: Caller,
-  more: { actionHash?: string; requestId?: string },
+  more: { actionHash?: string; edge: Edge; truth: Truth | undefined; requestId?: string },
 ): { body: Body; secrets: Record<string, Secret> } => {
   const { actor, chain, user } = principals
   const personal: Record<string, unknown> = {
@@ -26,6 +29,10 @@ export const recordOf = (
     const { properties: resource } = ask.resource
     if (subject || resource || ask.context) personal.asserted = { subject, resource, context: ask.context }
   }
+  // What was believed then: with it a decision can be judged again when the ledger says otherwise.
+  const records = more.truth ? recordsOf(more.truth) : []
+  if (records.length > 0) personal.facts = records
+  if (more.edge.ip !== undefined && !asserts) personal.ip = more.edge.ip
   const secrets = secretsOf(personal)
   const body: Body = {
     agent: actor,
@@ -33,6 +40,8 @@ export const recordOf = (
     action: ask.action.name,
     resource_type: ask.resource.type,
     issuer: caller.issuer,
+    now: more.edge.now,
+    ...(groups.length > 0 && { groups }),
     roles: caller.roles,
     ...(caller.session !== undefined && { session: caller.session }),
     ...(more.requestId !== undefined && { request_id: more.requestId }),

@@ -2,10 +2,12 @@ import { convert, convertRecord, type Problem } from '../cedar/convert.ts'
 import { type EntityData, type EntityStore, entityData, overlay } from '../cedar/entities.ts'
 import type { EntityUid } from '../cedar/json.ts'
 import type { ActionType, RecordType, Schema } from '../cedar/schema.ts'
-import { type CedarRecord, type EntityRef, entityRef, type Value } from '../cedar/value.ts'
+import { type CedarRecord, type EntityRef, entityRef, recordOf, type Value } from '../cedar/value.ts'
 import { jcs } from '../durable/hash.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import type { Ask } from './ask.ts'
+import { membersOf } from './known.ts'
+import type { Truth } from './truth.ts'
 import type { Who } from './who.ts'
 
 /** The action as the bundle's schema reads it: all that policies see. */
@@ -22,6 +24,7 @@ export const what = (
   { principals, groups, asserts }: Who,
   bundle: LoadedBundle,
   edge: Edge,
+  truth?: Truth,
 ): What | Unfit => {
   const action = actionNamed(ask.action.name, bundle.schema)
   if (!action) return { reason: 'unknown_action' }
@@ -44,7 +47,8 @@ export const what = (
     if (ids && !ids.includes(uid.id)) problems.push({ pointer, code: 'malformed', expected: ids.join(' or ') })
   }
 
-  const context = contextOf(ask, action, asserts, edge, problems)
+  if (truth) problems.push(...truth.problems)
+  const context = contextOf(ask, action, asserts, edge, truth, problems)
   const extra: EntityData[] = []
   const asserted = (uid: EntityUid, properties: Record<string, unknown> | undefined, at: string): Attributes =>
     asserts && properties ? attributesOf(uid, properties, bundle.schema, at, problems) : []
@@ -78,6 +82,7 @@ const contextOf = (
   action: ActionType,
   asserts: boolean,
   edge: Edge,
+  truth: Truth | undefined,
   problems: Problem[],
 ): CedarRecord | undefined => {
   const declared = action.context.attributes
@@ -89,17 +94,13 @@ const contextOf = (
   if (declared.has('now')) json.now = new Date(edge.now).toISOString()
   const environment = recordType(declared.get('environment')?.type)
   if (environment) json.environment = environmentOf(environment, ask, asserts, edge)
-  known.delete('arguments')
+  const members = membersOf(declared, truth)
+  for (const name of ['arguments', ...members.keys()]) known.delete(name)
   const rest = convertRecord({ kind: 'record', attributes: known, open: false }, json, '/context')
   if (!rest.ok) problems.push(...rest.problems.map(withoutEnvironment))
   if (!rest.ok || !given) return undefined
-  return declared.has('arguments')
-    ? {
-        kind: 'record',
-        fields: new Map([...rest.value.fields, ['arguments', given]]),
-        open: rest.value.open ?? given.open,
-      }
-    : rest.value
+  if (declared.has('arguments')) members.set('arguments', given)
+  return members.size === 0 ? rest.value : recordOf([...rest.value.fields, ...members])
 }
 
 const NOTHING: RecordType = { kind: 'record', attributes: new Map(), open: false }

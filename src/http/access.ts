@@ -11,7 +11,7 @@ import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
 import { sha256 } from '../durable/hash.ts'
 import { presentedIn } from '../escalation/presented.ts'
 import { signer } from '../identity/keys.ts'
-import { authenticated, sessionOf, sourceIo } from './authenticated.ts'
+import { authenticated, sessionOf, sourceIo, verificationOf } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { json, jsonBody, problems } from './describe.ts'
 import { problem } from './problem.ts'
@@ -127,6 +127,7 @@ const judge = async (
     signer: await signer(c.env),
     vault: vaultOf(c.env, place.tenant, now),
     presented: ask => presentedIn(ask, c.env, { tenant: identifierOf(place.tenant, c.env), now }),
+    facts: { db: c.env.DB, trust: bundle => verificationOf(c, bundle) },
     adopt: async newer => {
       const found = await parts.source.adopt(place.tenant, newer, sourceIo(c))
       if (!found.ok) return undefined

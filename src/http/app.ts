@@ -4,10 +4,12 @@ import { openAPIRouteHandler } from 'hono-openapi'
 import { refusal } from '../decision/refusal.ts'
 import { createKeySets } from '../identity/key-sets.ts'
 import { access } from './access.ts'
+import { again } from './again.ts'
 import { agents } from './agents.ts'
 import { approvals } from './approvals.ts'
 import { erasures } from './erasures.ts'
 import { escalations } from './escalations.ts'
+import { facts } from './facts.ts'
 import { keeping } from './keeping.ts'
 import { log } from './log.ts'
 import { problem } from './problem.ts'
@@ -15,6 +17,7 @@ import { record } from './record.ts'
 import { requests } from './requests.ts'
 import { placeOf } from './tenant.ts'
 import type { AppEnv, Parts } from './types.ts'
+import { waits } from './waits.ts'
 import { webhooks } from './webhooks.ts'
 import { wellKnown } from './well-known.ts'
 
@@ -64,6 +67,9 @@ export const createApp = (given: Pick<Parts, 'now' | 'source'> & Partial<Parts>)
   app.route('/', webhooks)
   app.route('/', agents)
   app.route('/', record)
+  app.route('/', again)
+  app.route('/', facts)
+  app.route('/', waits)
   app.route('/', log)
   app.route('/', erasures)
   app.route('/', keeping)

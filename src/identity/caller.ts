@@ -1,6 +1,6 @@
 import type { EntityUid } from '../cedar/json.ts'
 
-export const roles = ['agent', 'pep', 'admin', 'approver', 'auditor'] as const
+export const roles = ['agent', 'pep', 'admin', 'approver', 'auditor', 'source'] as const
 export type Role = (typeof roles)[number]
 
 /** The agent, the agents that delegated to it (nearest first), and the user it acts for. */
@@ -29,4 +29,6 @@ export type Caller = {
   session?: string
   /** The key that the token is bound to (RFC 7638): whoever shows it proves with each call that it holds that key. */
   jkt?: string
+  /** For the role source: the id of the source of record that speaks. */
+  source?: string
 }

@@ -52,6 +52,8 @@ const entryProblems = (issuer: Issuer): { path: string; problem: string }[] => {
     problems.push({ path: '/roles/default', problem: 'gives a role that the issuer may not give' })
   if (!issuer.development && allowed.includes('agent') && !issuer.agent)
     problems.push({ path: '/roles/allowed', problem: 'gives the role agent, but no `agent` rule says which agent' })
+  if (!issuer.development && allowed.includes('source') !== (issuer.source !== undefined))
+    problems.push({ path: '/source', problem: 'goes with the role source, and neither has a meaning alone' })
   if (issuer.user && !issuer.agent)
     problems.push({ path: '/user', problem: 'says whom an agent acts for, but no `agent` rule says which agent' })
   for (const role of ['agent', 'user', 'approver'] as const) {

@@ -19,6 +19,8 @@ export const DevelopmentClaims = v.strictObject({
   user: v.optional(Uid),
   /** Groups that the agent is put in. */
   groups: v.optional(v.pipe(v.array(Uid), v.maxLength(64)), []),
+  /** The source of record that speaks. Needed for the role `source`. */
+  source: v.optional(Name),
   /** The session. */
   sid: v.optional(Name),
   /** As if a rule with `admit: all` had named the agent and the user. */

@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import type { EntityUid } from '../cedar/json.ts'
+import { sourceIdOf } from '../facts/source.ts'
 import type { Issuer, Mapping } from '../policy/tenant.ts'
 import { type Caller, roles as everyRole, type PrincipalChain, type Role } from './caller.ts'
 import { type Claims, Name } from './claims.ts'
@@ -42,6 +43,7 @@ const mappedCaller = (claims: Claims, issuer: Issuer): Caller | Unmappable => {
   // What acts for a person isn't that person: with `act` nobody answers.
   const person = roles.includes('approver') && actors.length === 0 && issuer.approver
   const approver = person ? mapName(person, claims.sub) : undefined
+  const source = roles.includes('source') ? sourceIdOf(issuer, claims.sub, undefined) : undefined
   return {
     // Without `act` the subject itself acts, with it the subject is who the last of them acts for.
     name: callerName(issuer.id, [...actors, claims.sub]),
@@ -53,13 +55,14 @@ const mappedCaller = (claims: Claims, issuer: Issuer): Caller | Unmappable => {
     userAdmitted: issuer.user?.admit === 'all',
     groups,
     ...(session !== undefined && { session }),
+    ...(source !== undefined && { source }),
   }
 }
 
 const developmentCaller = (claims: Claims, issuer: Issuer): Caller | Unmappable => {
   const parsed = v.safeParse(DevelopmentClaims, claims)
   if (!parsed.success) return 'malformed_claims'
-  const { sub, agent, chain, user, groups, sid, admit } = parsed.output
+  const { sub, agent, chain, user, groups, source, sid, admit } = parsed.output
   const roles = allowedRoles(parsed.output.roles, issuer)
   return {
     name: callerName(issuer.id, [
@@ -76,6 +79,7 @@ const developmentCaller = (claims: Claims, issuer: Issuer): Caller | Unmappable 
     userAdmitted: admit,
     groups,
     ...(sid !== undefined && { session: sid }),
+    ...(source !== undefined && roles.includes('source') && { source }),
   }
 }
 

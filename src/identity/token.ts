@@ -16,7 +16,7 @@ export type Trust = {
 }
 
 /** Signed tokens that a caller may show, told apart by `typ` so that none passes for another (RFC 8725, 3.11). */
-export type TokenKind = 'access' | 'id-jag' | 'security-event'
+export type TokenKind = 'access' | 'id-jag' | 'security-event' | 'attestation'
 
 /** A token whose signature is right: what it says, whose it is, and the key that vouched for it. */
 export type Verified = { payload: JsonObject; issuer: Issuer; alg: string; thumbprint: string }
@@ -91,6 +91,7 @@ const TYPES: Record<TokenKind, readonly string[]> = {
   access: ['jwt', 'at+jwt'],
   'id-jag': ['oauth-id-jag+jwt'],
   'security-event': ['secevent+jwt'],
+  attestation: ['facts+jwt'],
 }
 
 const headerObjection = (

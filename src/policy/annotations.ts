@@ -1,7 +1,7 @@
 import type { Effect } from '../cedar/json.ts'
 import { type EscalationTerms, escalationAnnotations, termsProblem } from './escalation.ts'
 import { nearest } from './near.ts'
-import { parseRate, type Rate } from './rate.ts'
+import { parseDuration, parseRate, type Rate } from './rate.ts'
 
 /**
  * What a policy's annotations mean. Cedar leaves annotations to the application; here each one is known, well formed
@@ -25,9 +25,14 @@ export type AnnotationProblem = { annotation?: string; message: string; hint?: s
 
 type Meanings = EscalationTerms & {
   limits: Limit[]
+  /** Facts that must be known, or the policy is neither true nor false. */
+  requires?: Requirement[]
   /** For people only. */
   doc?: string
 }
+
+/** What must be known, how long ago it may have been observed, and how old a copy may be. Milliseconds. */
+export type Requirement = { fact: string; maxAgeMs?: number; maxCacheMs?: number }
 
 /** One annotation: where it may stand, how it reads, and how its text becomes meaning (or the sentence that says why not). */
 type Annotation = {
@@ -50,6 +55,7 @@ const annotations: Readonly<Record<string, Annotation>> = {
       { on: ['forbid'], example, read },
     ]),
   ),
+  requires: { on: both, example: '@requires("orderTotal max_age 1h")', read: readRequires },
 }
 
 export const POLICY_ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/
@@ -121,4 +127,25 @@ function readLimits(text: string): Partial<Meanings> | string {
     limits.push({ ...rate, per })
   }
   return { limits }
+}
+
+/** One fact, or several with commas between, each with how old it may be. */
+function readRequires(text: string): Partial<Meanings> | string {
+  const requires: Requirement[] = []
+  for (const part of text.split(',')) {
+    const [, fact, age, copy] =
+      /^([A-Za-z_]\w*)(?:\s+max_age\s+(\S+))?(?:\s+max_cache\s+(\S+))?$/.exec(part.trim()) ?? []
+    if (fact === undefined) return `@requires(${JSON.stringify(text)}) is not a fact's name and how old it may be`
+    const [maxAgeMs, maxCacheMs] = [age, copy].map(time => (time === undefined ? undefined : parseDuration(time)))
+    if ((age !== undefined && maxAgeMs === undefined) || (copy !== undefined && maxCacheMs === undefined)) {
+      return `@requires(${JSON.stringify(text)}): a time reads like 30s, 15m, 1h or 7d`
+    }
+    if (requires.some(other => other.fact === fact)) return `@requires(${JSON.stringify(text)}) names ${fact} twice`
+    requires.push({
+      fact,
+      ...(maxAgeMs !== undefined && { maxAgeMs }),
+      ...(maxCacheMs !== undefined && { maxCacheMs }),
+    })
+  }
+  return { requires }
 }

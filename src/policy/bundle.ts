@@ -1,6 +1,7 @@
 import * as v from 'valibot'
 import type { EntityJson, PolicySetJson, SchemaJson } from '../cedar/json.ts'
 import { jcs, sha256 } from '../durable/hash.ts'
+import { Facts } from '../facts/declarations.ts'
 import { Tenant } from './tenant.ts'
 
 /**
@@ -17,6 +18,8 @@ export type Bundle = {
   /** Cedar's JSON schema format, types resolved. */
   schema: SchemaJson
   entities: EntityJson[]
+  /** What policies may rely upon, and whose word it is. */
+  facts?: Facts
 }
 
 const Shape = v.looseObject({
@@ -26,6 +29,7 @@ const Shape = v.looseObject({
   texts: v.record(v.string(), v.object({ text: v.string(), hash: v.string() })),
   schema: v.looseObject({}),
   entities: v.array(v.looseObject({})),
+  facts: v.optional(Facts),
 })
 
 export const MAX_BUNDLE_BYTES = 4 * 1024 * 1024

@@ -1,6 +1,7 @@
 import { type EntityStore, loadEntities } from '../cedar/entities.ts'
 import { loadPolicies, type PolicySet } from '../cedar/policies.ts'
 import { loadSchema, type Schema } from '../cedar/schema.ts'
+import { type LoadedFacts, loadFacts } from '../facts/load.ts'
 import { type RuleMeta, readAnnotations } from './annotations.ts'
 import { approverProblems } from './approvers.ts'
 import type { Bundle } from './bundle.ts'
@@ -23,6 +24,7 @@ export type LoadedBundle = {
   texts: ReadonlyMap<string, string>
   /** Those of the settings; no two have one `iss`. */
   issuers: readonly Issuer[]
+  facts: LoadedFacts
   /** The bucket of decisions without an allow. */
   attempts: Rate
 }
@@ -66,10 +68,11 @@ export const loadBundle = (
       if (unknown !== undefined) return refuse(`policy ${id}: tenant.json has no approver group ${unknown}`)
       texts.set(id, text.text)
     }
+    const facts = loadFacts(bundle.facts, schema, policies, rules)
     const { seq, hash, tenant } = as
     return {
       ok: true,
-      bundle: { seq, hash, tenant, settings, policies, schema, entities, rules, texts, issuers, attempts },
+      bundle: { seq, hash, tenant, settings, policies, schema, entities, rules, texts, issuers, facts, attempts },
     }
   } catch (error) {
     return refuse(error instanceof Error ? error.message : String(error))

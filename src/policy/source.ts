@@ -13,6 +13,8 @@ export type Source = {
   current: (tenant: string, io: SourceIo) => Promise<Found>
   /** For an agent object's `stale_bundle`: the bundle of a newer activation, read by its hash. */
   adopt: (tenant: string, newer: Activation, io: SourceIo) => Promise<Found>
+  /** The bundle of any activation, to look back with; it decides nothing. */
+  past: (tenant: string, activation: Activation, io: SourceIo) => Promise<LoadedBundle | undefined>
 }
 
 export type Found = { ok: true; bundle: LoadedBundle } | { ok: false; reason: 'no_policy' | 'bundle_stale' }
@@ -83,7 +85,7 @@ export const createSource = (options: Partial<SourceOptions> = {}): Source => {
   /** Bodies that are what their hash says and still can't be used; that doesn't change while the isolate lives. */
   const refused = new LRUCache<string, true>({ max: 1_000 })
 
-  return { current, adopt }
+  return { current, adopt, past: bundleOf }
 
   async function current(tenant: string, io: SourceIo): Promise<Found> {
     const served = usable(tenant, io.now)

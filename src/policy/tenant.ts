@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import { readVkey, signatureTypes } from '../audit/log/note.ts'
+import { SourceId } from '../facts/declarations.ts'
 import { roles } from '../identity/caller.ts'
 import { approverSettings } from './approvers.ts'
 import { parseRate } from './rate.ts'
@@ -68,6 +69,8 @@ export const Issuer = v.strictObject({
   user: v.optional(Mapping),
   /** Which entity the `sub` of a token with the role `approver` is. Without a rule such a token may look, not answer. */
   approver: v.optional(Mapping),
+  /** With the role `source`: which source of record speaks, for every token or by its `sub`. */
+  source: v.optional(v.union([SourceId, v.strictObject({ ids: v.record(v.string(), SourceId) })])),
   /** Groups that the actor is put into. Only these are taken from the claim. */
   groups: v.optional(
     v.strictObject({ claim: v.optional(v.string(), 'groups'), type: TypeName, allowed: v.array(v.string()) }),
@@ -110,7 +113,7 @@ const WitnessKey = v.pipe(
   ),
 )
 
-const fields = ['caller', 'user', 'resource', 'arguments', 'asserted'] as const
+const fields = ['caller', 'user', 'resource', 'arguments', 'asserted', 'facts', 'ip'] as const
 
 const Privacy = v.strictObject({
   /** What is stored under the key of the user it was done for, or of the resource it was done to. The first that fits counts. */

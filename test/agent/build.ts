@@ -46,6 +46,7 @@ export const item = (more: Partial<DecideItem> = {}): DecideItem => {
   const resource = { salt: crypto.randomUUID(), value: { type: 'Order', id: '7' } }
   return {
     evaluationId: uuidv7(),
+    actionHash: crypto.randomUUID(),
     program: allowing,
     body: { caller: 'issuer/agent', action: 'refund', resource: commitment(resource) },
     secrets: { resource },

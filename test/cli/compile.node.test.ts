@@ -177,13 +177,13 @@ describe('what is refused, and where', () => {
       'a context member that is not one',
       schema(text => text.replace('now: datetime', 'hour: Long')),
       [
-        'error schema.cedarschema:6:8 action "view": context.hour is nothing that a context has (it has arguments (record), environment (record), now (datetime);',
+        'error schema.cedarschema:6:8 action "view": context.hour is nothing that a context has (it has arguments (record), environment (record), now (datetime)',
       ],
     ],
     [
       'a context member of a later version',
-      schema(text => text.replace('now: datetime', 'facts: {}')),
-      ['error schema.cedarschema:6:8 action "view": context.facts can\'t be used yet'],
+      schema(text => text.replace('now: datetime', 'session: {}')),
+      ['error schema.cedarschema:6:8 action "view": context.session can\'t be used yet'],
     ],
     [
       'a context member of another type',

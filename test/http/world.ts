@@ -25,7 +25,7 @@ const developmentIssuer: Issuer = {
   iss: DEVELOPMENT,
   algorithms: ['EdDSA'],
   jwks: { keys: [{ ...jwk, kid }] },
-  roles: { allowed: ['agent', 'pep', 'admin', 'approver', 'auditor'], claim: 'roles', default: [] },
+  roles: { allowed: ['agent', 'pep', 'admin', 'approver', 'auditor', 'source'], claim: 'roles', default: [] },
   skew: 30,
   max_age: 86_400,
   development: true,
@@ -40,6 +40,7 @@ export type TokenClaims = {
   chain?: Uid[]
   user?: Uid
   groups?: Uid[]
+  source?: string
   sid?: string
   admit?: boolean
   iat?: number
@@ -151,8 +152,11 @@ export const createWorld = async (
 }
 
 /** Signs any claims with the development issuer's key, or another one. */
-export const sign = (claims: Record<string, unknown>, key: CryptoKey = privateKey): Promise<string> =>
-  new SignJWT(claims).setProtectedHeader({ alg: 'EdDSA', typ: 'JWT', kid }).sign(key)
+export const sign = (
+  claims: Record<string, unknown>,
+  key: CryptoKey = privateKey,
+  header: Record<string, string> = {},
+): Promise<string> => new SignJWT(claims).setProtectedHeader({ alg: 'EdDSA', typ: 'JWT', kid, ...header }).sign(key)
 
 /** Changes of the fixture `desk` that a test may push. */
 export const withoutReads = (bundle: Bundle): void => {

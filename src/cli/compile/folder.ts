@@ -9,6 +9,7 @@ export type Folder = {
   schema?: SourceText
   entities?: SourceText
   links?: SourceText
+  facts?: SourceText
   /** Every `*.cedar`, also in folders below, in order of their paths. */
   policies: SourceText[]
   diagnostics: Diagnostic[]
@@ -35,6 +36,7 @@ export const readFolder = (dir: string): Folder => {
     else if (path === 'tenant.json') folder.tenant = read(path)
     else if (path === 'entities.json') folder.entities = read(path)
     else if (path === 'links.json') folder.links = read(path)
+    else if (path === 'facts.json') folder.facts = read(path)
     // A misspelt name must not silently leave a forbid out.
     else if (!path.endsWith('.md')) folder.diagnostics.push(warning(`${join(dir, path)} is not read`))
   }

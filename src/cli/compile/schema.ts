@@ -18,9 +18,13 @@ const contextMembers: Readonly<Record<string, Type['kind']>> = {
   arguments: 'record',
   environment: 'record',
   now: 'datetime',
+  facts: 'record',
+  claims: 'record',
+  missing: 'set',
+  contradicted: 'set',
 }
 /** Names that have a meaning of their own, which the Worker doesn't fill yet. */
-const reservedMembers = ['facts', 'claims', 'missing', 'contradicted', 'session']
+const reservedMembers = ['session']
 
 export const readSchema = (file: SourceText): { schema?: WrittenSchema; diagnostics: Diagnostic[] } => {
   const parsed = parseSchema(file.text)

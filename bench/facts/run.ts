@@ -1,0 +1,121 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { buildHelper, buildWorker } from '../http/build.ts'
+import { cloudConfig, workerConfig } from '../http/config.ts'
+import { arrived, migrate } from '../http/database.ts'
+import { load, type Round, type Target } from '../http/load.ts'
+import { median, printTable, quantile, sum } from '../http/table.ts'
+import { startWorkerd } from '../http/workerd.ts'
+import { createFacts } from './scene.ts'
+
+/**
+ * What holding ten claims against a ledger of 100,000 facts adds to a decision, in one run: `node bench/facts/run.ts`,
+ * with `--help` for options. Each decision is made over HTTP, with its receipt and permit, as in bench/http.
+ */
+
+const HELP = `--facts N        in the ledger (100,000)
+--rounds N       how often each target is measured, in turn (5)
+--seconds N      how long at a time (4)
+--connections N  kept busy at once (32)
+
+"warm": the isolate has copies of the facts. "cold": the facts may not be copied, so each decision reads the ledger.
+Ratios are medians of the rounds' ratios.`
+
+const { values } = parseArgs({
+  options: {
+    facts: { type: 'string', default: '100000' },
+    rounds: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '4' },
+    connections: { type: 'string', default: '32' },
+    help: { type: 'boolean', default: false },
+  },
+})
+
+/** Ten claims, warm, are to add at most this much to a decision's time. */
+const AIM = 0.1
+const RUN_UP = 1.5
+
+if (values.help) console.log(HELP)
+else await main()
+
+async function main(): Promise<void> {
+  const [facts, rounds, seconds, connections] = [values.facts, values.rounds, values.seconds, values.connections].map(
+    Number,
+  ) as [number, number, number, number]
+  const dir = mkdtempSync(join(tmpdir(), 'countersign-bench-'))
+  process.once('exit', () => rmSync(dir, { recursive: true, force: true }))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
+  const scene = await createFacts(facts)
+  const built = await buildWorker(join(dir, 'dist'), { minify: true })
+  const [floors, kv, d1, r2] = await Promise.all([
+    buildHelper('floors', dir),
+    buildHelper('kv', dir),
+    buildHelper('d1', dir),
+    buildHelper('r2', dir),
+  ])
+  const setting = {
+    dir,
+    scripts: { countersign: built.script, floors, kv, d1, r2 },
+    vars: scene.vars,
+    keys: scene.keys,
+  }
+  const cloud = await startWorkerd(dir, 'cloud', cloudConfig(setting))
+  try {
+    await migrate(cloud.ports.d1)
+    const server = await startWorkerd(dir, 'worker', workerConfig(setting, cloud.ports))
+    try {
+      const began = performance.now()
+      await scene.push(server.ports.countersign)
+      const took = (performance.now() - began) / 1_000
+      console.log(
+        `${facts.toLocaleString('en')} facts pushed in ${took.toFixed(1)} s; ${connections} connections, ` +
+          `${rounds} rounds of ${seconds} s, ${cpus().length} cores that the load shares.`,
+      )
+      await measure(scene.targets(server.ports.countersign), server.cpu, cloud.ports.d1)
+    } finally {
+      await server.stop()
+    }
+  } finally {
+    await cloud.stop()
+  }
+
+  async function measure(targets: readonly Target[], used: () => number, database: number): Promise<void> {
+    const all = targets.map(target => ({ target, rounds: [] as Round[], cpu: [] as number[] }))
+    const decided = () => sum(all.flatMap(({ rounds }) => rounds.map(round => round.all)))
+    for (let round = 0; round < rounds; round++) {
+      for (const each of [...all.slice(round % all.length), ...all.slice(0, round % all.length)]) {
+        const before = used()
+        const result = await load(each.target, { connections, runUp: RUN_UP, seconds })
+        each.cpu.push((used() - before) / result.all)
+        each.rounds.push(result)
+        await arrived(database, decided())
+      }
+    }
+    const rates = all.map(({ rounds }) => rounds.map(one => one.requests / one.seconds))
+    const ratio = (to: number[][], index: number) =>
+      median((to[0] ?? []).map((base, round) => base / (to[index]?.[round] ?? Number.NaN)))
+    const cpuRatio = (index: number) =>
+      median((all[0]?.cpu ?? []).map((base, round) => (all[index]?.cpu[round] ?? Number.NaN) / base))
+    printTable(
+      ['', 'req/s', 'p50 ms', 'p99 ms', 'µs CPU', 'time × first', 'CPU × first'],
+      all.map(({ target, rounds, cpu }, index) => {
+        const latencies = rounds.flatMap(one => one.latencies).sort((a, b) => a - b)
+        return [
+          target.name,
+          median(rates[index] ?? []).toFixed(0),
+          quantile(latencies, 0.5).toFixed(2),
+          quantile(latencies, 0.99).toFixed(2),
+          (median(cpu) * 1_000).toFixed(0),
+          ratio(rates, index).toFixed(3),
+          cpuRatio(index).toFixed(3),
+        ]
+      }),
+    )
+    const added = ratio(rates, 1) - 1
+    console.log(
+      `\n10 claims, warm, add ${(added * 100).toFixed(1)}% to a decision (aim: under ${AIM * 100}%, ${added < AIM ? 'met' : 'not met'})`,
+    )
+  }
+}

@@ -1,0 +1,270 @@
+import type { Needed } from '../agent/call.ts'
+import type { Problem } from '../cedar/convert.ts'
+import { candidates } from '../cedar/evaluate.ts'
+import type { EntityUid } from '../cedar/json.ts'
+import { isObject, type Value } from '../cedar/value.ts'
+import { attested, MAX_ATTESTATIONS } from '../facts/attestation.ts'
+import { readClaim } from '../facts/claims.ts'
+import { find, type Wanted } from '../facts/find.ts'
+import type { Declared, Subject } from '../facts/load.ts'
+import { unknownFact } from '../facts/record.ts'
+import { type Fact, type Finding, type Verdict, verdictOf } from '../facts/verdict.ts'
+import type { Trust } from '../identity/token.ts'
+import { uidText } from '../identity/uid.ts'
+import type { LoadedBundle } from '../policy/load.ts'
+import type { Ask } from './ask.ts'
+import type { Call } from './decide.ts'
+import { contradictedBy } from './known.ts'
+import { judgedOf } from './legs.ts'
+import { isRefusal, type Pointed, type Refusal } from './refusal.ts'
+import { type What, what } from './what.ts'
+import { type Who, who } from './who.ts'
+
+/** What is known for one action: of each fact that its policies ask for or its agent claims, and what was claimed. */
+export type Truth = {
+  findings: ReadonlyMap<string, Finding>
+  /** Which entity each of them is about; absent where the request names none. */
+  entities: ReadonlyMap<string, EntityUid>
+  claims: ReadonlyMap<string, Claim>
+  /** Where claims or attestations haven't the form that they must have. */
+  problems: readonly Problem[]
+  /** Attestations that count for nothing, and why. */
+  refused: readonly { pointer: string; code: string }[]
+  /** The last fact that the ledger held when it was read; 0 where it wasn't. */
+  head: number
+}
+
+/** `value` is absent where the bundle declares no such fact. */
+export type Claim = { json: unknown; value?: Value; verdict: Verdict }
+
+const MAX_CLAIMS = 64
+
+/**
+ * Finds out what the actions of a call may rely upon: attestations are verified, and all that neither they nor this
+ * isolate's copies settle is read in one look at the ledger. `undefined` for what needs no facts.
+ */
+export const truthsOf = async (
+  asks: readonly (Ask | Refusal)[],
+  call: Call,
+  facts: FactsIo,
+): Promise<(Truth | undefined)[]> => {
+  const drafts = asks.map(ask => (isRefusal(ask) ? undefined : draft(ask, call)))
+  if (drafts.every(one => one === undefined)) return drafts.map(() => undefined)
+  const attestations = await verifyAll(drafts, call, facts)
+  const wanted = drafts.flatMap((one, index) =>
+    (one?.wants ?? []).map(want => ({
+      ...want,
+      attested: attestations[index]?.facts.filter(fact => isAbout(fact, want.declared, want.entity)) ?? [],
+    })),
+  )
+  const { bundle, tenant, edge } = call
+  const { findings: found, head } = await find(wanted, { db: facts.db, tenant, bundle, now: edge.now })
+  return drafts.map((one, index) => {
+    if (!one) return undefined
+    const findings = new Map(
+      one.wants.map(({ declared }): [string, Finding] => [declared.name, found.shift() ?? NOTHING]),
+    )
+    return truthOf(one, findings, attestations[index]?.refused ?? [], { call, head })
+  })
+}
+
+/** `trust`: by what attestations are verified, under the bundle of the call. */
+export type FactsIo = { db: D1Database; trust: (bundle: LoadedBundle) => Trust }
+
+type Want = Omit<Wanted, 'attested'>
+
+type Draft = {
+  who: Who
+  wants: Want[]
+  /** Asked for, and about an entity that the request doesn't name. */
+  nameless: string[]
+  claims: Map<string, { json: unknown; value?: Value }>
+  attestations: string[]
+  problems: Problem[]
+}
+
+const NOTHING: Finding = { status: 'unsupported', facts: [] }
+
+/** What one action needs to know; `undefined` where nothing. */
+const draft = (ask: Ask, call: Call): Draft | undefined => {
+  const { bundle } = call
+  const given = { claims: ask.context?.claims, attestations: ask.context?.attestations }
+  const speaks = given.claims !== undefined || given.attestations !== undefined
+  if (!speaks && bundle.facts.declared.size === 0) return undefined
+  const actor = who(ask, call.caller, bundle)
+  if (isRefusal(actor) || actor.unknown) return undefined
+  const asked = what(ask, actor, bundle, call.edge)
+  if ('reason' in asked) return undefined
+  const problems: Problem[] = []
+  const claims = readClaims(given.claims, call, problems)
+  const attestations = readAttestations(given.attestations, problems)
+  const needs = asksFor(actor, asked, call)
+  for (const name of claims.keys()) if (!needs.has(name)) needs.set(name, {})
+  if (needs.size === 0 && !speaks) return undefined
+  const wants: Want[] = []
+  const nameless: string[] = []
+  for (const [name, { maxAgeMs, maxCacheMs = Number.POSITIVE_INFINITY }] of needs) {
+    const declared = bundle.facts.declared.get(name)
+    if (!declared) continue
+    const entity = entityOf(declared.of, actor, asked)
+    const bounds = { maxAgeMs, maxCacheMs: Math.min(declared.maxCacheMs, maxCacheMs) }
+    if (entity) wants.push({ declared, entity, ...bounds })
+    else nameless.push(name)
+  }
+  return { who: actor, wants, nameless, claims, attestations, problems }
+}
+
+/** How old a fact and a copy of it may be, in milliseconds. */
+type Bounds = { maxAgeMs?: number; maxCacheMs?: number }
+
+const NOTHING_OFFERED: ReadonlySet<string> = new Set()
+
+const stricter = (one: Bounds = {}, other: Bounds): Bounds => ({
+  ...least('maxAgeMs', one, other),
+  ...least('maxCacheMs', one, other),
+})
+
+const least = (name: keyof Bounds, ...bounds: Bounds[]): Bounds => {
+  const given = bounds.map(bound => bound[name]).filter(ms => ms !== undefined)
+  return given.length === 0 ? {} : { [name]: Math.min(...given) }
+}
+
+/** The facts that the policies whose scope fits ask for, for any principal that is judged. */
+const asksFor = (actor: Who, { action, resource, entities }: What, { bundle }: Call): Map<string, Bounds> => {
+  const needs = new Map<string, Bounds>()
+  const offered = bundle.facts.ofAction.get(action.key) ?? NOTHING_OFFERED
+  if (offered.size === 0 && !bundle.facts.requires) return needs
+  for (const principal of judgedOf(actor, bundle)) {
+    for (const policy of candidates(bundle.policies, { principal, action, resource }, entities)) {
+      for (const name of bundle.facts.readBy(policy, offered)) if (!needs.has(name)) needs.set(name, {})
+      for (const { fact, ...bounds } of bundle.rules.get(policy.id)?.requires ?? [])
+        needs.set(fact, stricter(needs.get(fact), bounds))
+    }
+  }
+  return needs
+}
+
+const entityOf = (of: Subject, { principals }: Who, { resource, context }: What): EntityUid | undefined => {
+  switch (of.kind) {
+    case 'resource':
+      return resource
+    case 'principal':
+      return principals.actor
+    case 'user':
+      return principals.user
+    case 'argument': {
+      const args = context.fields.get('arguments')
+      const value = typeof args === 'object' && args.kind === 'record' ? args.fields.get(of.name) : undefined
+      if (typeof value === 'string' && of.type !== undefined) return { type: of.type, id: value }
+      return typeof value === 'object' && value.kind === 'entity' ? { type: value.type, id: value.id } : undefined
+    }
+  }
+}
+
+const readClaims = (json: unknown, { bundle }: Call, problems: Problem[]): Draft['claims'] => {
+  const claims: Draft['claims'] = new Map()
+  if (json === undefined) return claims
+  if (!isObject(json) || Object.keys(json).length > MAX_CLAIMS) {
+    problems.push({
+      pointer: '/context/claims',
+      code: 'mistyped',
+      expected: `an object of at most ${MAX_CLAIMS} members`,
+    })
+    return claims
+  }
+  for (const [name, claimed] of Object.entries(json)) {
+    const declared = bundle.facts.declared.get(name)
+    if (!declared) {
+      claims.set(name, { json: claimed })
+      continue
+    }
+    const read = readClaim(declared, claimed, `/context/claims/${name}`)
+    if (read.ok) claims.set(name, { json: claimed, value: read.value })
+    else problems.push(...read.problems)
+  }
+  return claims
+}
+
+const readAttestations = (json: unknown, problems: Problem[]): string[] => {
+  if (json === undefined) return []
+  const texts = Array.isArray(json) ? json.filter(item => typeof item === 'string') : []
+  if (Array.isArray(json) && texts.length === json.length && texts.length <= MAX_ATTESTATIONS) return texts
+  const expected = `an array of at most ${MAX_ATTESTATIONS} strings`
+  problems.push({ pointer: '/context/attestations', code: 'mistyped', expected })
+  return []
+}
+
+type Verified = { facts: Fact[]; refused: Truth['refused'] }
+
+const verifyAll = async (drafts: (Draft | undefined)[], call: Call, { trust }: FactsIo): Promise<Verified[]> => {
+  const { bundle, edge } = call
+  return Promise.all(
+    drafts.map(async one => {
+      const results = await Promise.all(
+        (one?.attestations ?? []).map(text =>
+          attested(text, {
+            trust: trust(bundle),
+            bundle,
+            now: edge.now,
+            ...(one && { agent: one.who.principals.actor }),
+          }),
+        ),
+      )
+      const facts: Fact[] = []
+      const refused: { pointer: string; code: string }[] = []
+      for (const [index, result] of results.entries()) {
+        if (Array.isArray(result)) facts.push(...result)
+        else refused.push({ pointer: `/context/attestations/${index}${result.pointer ?? ''}`, code: result.refused })
+      }
+      return { facts, refused }
+    }),
+  )
+}
+
+const isAbout = (fact: Fact, { predicate }: Declared, { type, id }: EntityUid): boolean =>
+  fact.predicate === predicate && fact.entity.type === type && fact.entity.id === id
+
+const truthOf = (
+  { wants, nameless, claims: claimed, problems }: Draft,
+  findings: Map<string, Finding>,
+  refused: Truth['refused'],
+  { call: { bundle }, head }: { call: Call; head: number },
+): Truth => {
+  for (const name of nameless) findings.set(name, NOTHING)
+  const claims = new Map<string, Claim>()
+  for (const [name, claim] of claimed) {
+    const declared = bundle.facts.declared.get(name)
+    const finding = findings.get(name)
+    const judged = declared && finding && claim.value !== undefined
+    claims.set(name, { ...claim, verdict: judged ? verdictOf(declared, claim.value ?? false, finding) : 'unsupported' })
+  }
+  const entities = new Map(wants.map(({ declared, entity }): [string, EntityUid] => [declared.name, entity]))
+  return { findings, entities, claims, problems, refused, head }
+}
+
+/** Why an action is denied before any policy: what was presented to be relied upon can't be. */
+export const untrue = (
+  truth: Truth | undefined,
+  { facts }: LoadedBundle,
+): { reason: 'attestation_refused' | 'claim_contradicted'; problems: Pointed[] } | undefined => {
+  const refused = truth?.refused ?? []
+  if (refused.length > 0) {
+    const problems = refused.map(({ pointer, code }) => ({ pointer, code, expected: 'an attestation that holds here' }))
+    return { reason: 'attestation_refused', problems }
+  }
+  const denied = contradictedBy(truth).filter(name => facts.declared.get(name)?.on_contradiction === 'deny')
+  if (denied.length === 0) return undefined
+  const expected = 'what the source of record says'
+  const problems = denied.map(name => ({ pointer: `/context/claims/${name}`, code: 'contradicted', expected }))
+  return { reason: 'claim_contradicted', problems }
+}
+
+/** What the ledger could give of what isn't known. */
+export const needsOf = ({ findings, entities, head }: Truth, { facts }: LoadedBundle): Needed[] =>
+  [...findings].flatMap(([name, { status }]) => {
+    const entity = entities.get(name)
+    const predicate = facts.declared.get(name)?.predicate
+    if (status === 'known' && !facts.requires) return []
+    if (!entity || predicate === undefined) return []
+    return [{ name: unknownFact(name), entity: uidText(entity), predicate, since: head }]
+  })

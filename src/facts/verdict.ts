@@ -1,0 +1,69 @@
+import type { EntityUid } from '../cedar/json.ts'
+import type { Value } from '../cedar/value.ts'
+import { agrees } from './compare.ts'
+import type { Declared, LoadedFacts } from './load.ts'
+
+/** What a source said of an entity, ready to be compared. */
+export type Fact = {
+  id: string
+  /** Names its content. */
+  hash: string
+  entity: EntityUid
+  predicate: string
+  /** As the source wrote it. */
+  json: unknown
+  value: Value
+  source: string
+  /** Milliseconds. */
+  observedAt: number
+  validUntil: number
+  evidence?: string
+  from: 'ledger' | 'cache' | 'attestation'
+}
+
+/** What is known of a declared fact, or why nothing is. */
+export type Finding = { status: 'known'; fact: Fact } | { status: Unknown; facts: readonly Fact[] }
+/** `unreachable`: the ledger couldn't be read. */
+export type Unknown = 'unsupported' | 'out_of_scope' | 'stale' | 'disputed' | 'unreachable'
+
+/** What becomes of a claim. */
+export type Verdict = 'verified' | 'contradicted' | Unknown
+
+/**
+ * Settles what sources say of one entity: what a source may not speak of doesn't count, then what has lapsed; then the
+ * highest rank decides, and among those that share it the declaration's rule. Each source's latest word is given.
+ */
+export const findingOf = (
+  declared: Declared,
+  said: readonly Fact[],
+  { sources }: Pick<LoadedFacts, 'sources'>,
+  now: number,
+): Finding => {
+  if (said.length === 0) return { status: 'unsupported', facts: [] }
+  const inScope = said.filter(fact => sources.get(fact.source)?.speaksOf(fact.entity.type, fact.predicate))
+  if (inScope.length === 0) return { status: 'out_of_scope', facts: said }
+  const fresh = inScope.filter(fact => holdsUntil(declared, fact) > now && fact.observedAt <= now + SKEW_MS)
+  if (fresh.length === 0) return { status: 'stale', facts: inScope }
+  const rankOf = (fact: Fact) => sources.get(fact.source)?.rank ?? -1
+  const highest = Math.max(...fresh.map(rankOf))
+  const latestFirst = fresh.filter(fact => rankOf(fact) === highest).toSorted(byObservation)
+  const [latest] = latestFirst
+  if (!latest) return { status: 'stale', facts: inScope }
+  const disagrees = latestFirst.some(fact => !agrees(fact.value, latest.value, { ...declared, sets: 'equal' }))
+  if (disagrees && declared.among_equals === 'dispute') return { status: 'disputed', facts: latestFirst }
+  return { status: 'known', fact: { ...latest, validUntil: holdsUntil(declared, latest) } }
+}
+
+/** Clocks differ: an observation from a little later than now is one from now. */
+export const SKEW_MS = 60_000
+
+export const holdsUntil = ({ lifetimeMs }: Pick<Declared, 'lifetimeMs'>, fact: Fact): number =>
+  lifetimeMs === undefined ? fact.validUntil : Math.min(fact.validUntil, fact.observedAt + lifetimeMs)
+
+export const verdictOf = (declared: Declared, claimed: Value, finding: Finding): Verdict => {
+  if (finding.status !== 'known') return finding.status
+  return agrees(claimed, finding.fact.value, declared) ? 'verified' : 'contradicted'
+}
+
+/** Latest first; of those of one time, always in the same order. */
+const byObservation = (a: Fact, b: Fact): number => b.observedAt - a.observedAt || (a.id < b.id ? -1 : 1)
