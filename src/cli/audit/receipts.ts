@@ -72,7 +72,7 @@ export const said = ({ body, secrets }: Receipt, name: string): string | undefin
   return name in body ? '(erased)' : undefined
 }
 
-export const toldOf = ({ chain, seq, kind, at, hash, body, secrets }: Receipt): Told => ({
+const toldOf = ({ chain, seq, kind, at, hash, body, secrets }: Receipt): Told => ({
   chain,
   seq,
   kind,
