@@ -1,5 +1,4 @@
 import * as v from 'valibot'
-import type { Told } from '../../audit/formats.ts'
 
 /** A receipt as the Worker shows it. */
 export const Receipt = v.object({
@@ -71,16 +70,6 @@ export const said = ({ body, secrets }: Receipt, name: string): string | undefin
   if (name in secrets) return tell(secrets[name]?.value)
   return name in body ? '(erased)' : undefined
 }
-
-const toldOf = ({ chain, seq, kind, at, hash, body, secrets }: Receipt): Told => ({
-  chain,
-  seq,
-  kind,
-  at,
-  hash,
-  body,
-  secrets,
-})
 
 /** One line about a receipt. */
 export const row = (receipt: Receipt): string[] => {
