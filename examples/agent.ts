@@ -79,7 +79,10 @@ const whyOf = ({ reason, policies = [], problems = [], missing = [], claims = []
     ...problems.map(({ pointer, code }) => `${pointer} ${code}`),
     ...missing.map(({ name, sources }) => `${name} of ${sources.join(' or ')}`),
     ...claims.map(({ name, status, facts }) =>
-      [`${name} ${status}:`, ...facts.map(({ source, value }) => `${source} says ${value}`)].join(' '),
+      [
+        `${name} ${status}:`,
+        ...facts.map(({ source, value }) => (value === undefined ? source : `${source} says ${value}`)),
+      ].join(' '),
     ),
     ...(retry_after === undefined ? [] : [`again in ${retry_after} s`]),
   ].join(', ')
