@@ -154,6 +154,35 @@ export type Refused =
 /** One reply for each item that was reached, in order. Any refusal but `too_many_attempts` ends the list. */
 export type DecideReply = (Decided | Refused)[]
 
+/** A question that is no decision: what there is, not whether one thing may be done (rule 9). */
+export type QuestionCall = Pick<DecideCall, 'v' | 'tenant' | 'agent' | 'bundle' | 'now' | 'attempts' | 'proof'> & {
+  /** UUIDv7, made by the Worker before the call. */
+  id: string
+  /** The bundle is one that earlier pages came from: a newer one doesn't matter. */
+  pinned?: true
+  /** Why nothing was looked for. */
+  denied?: { reason: Reason }
+  body: Body
+  secrets: Secrets
+}
+
+/** What a search found in the bundle, each with the program (by its place) that says whether it is permitted now. */
+export type SearchCall = QuestionCall & { programs: Program[]; found: { result: Found; program: number }[] }
+
+/** An entity or an action, as AuthZEN's searches answer. */
+export type Found = { type: string; id: string } | { name: string }
+
+export type Answered<T> =
+  | {
+      kind: 'answered'
+      at: number
+      result: T
+      /** Why there is nothing in it. */
+      reason?: Reason
+      receipt: { seq: number; hash: string }
+    }
+  | Exclude<Refused, { kind: 'idempotency_mismatch' }>
+
 /** Stops or restarts an agent. Repeating one changes nothing. */
 export type StandingCall = {
   v: 1

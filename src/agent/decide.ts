@@ -103,7 +103,11 @@ const dependent = (settled: Settled, { pending, failed }: Dependence, { suspende
 const denialOf = ({ denied }: DecideItem, { suspended }: Self): Settled | undefined =>
   denied && !suspended ? { outcome: 'deny', policies: [], missing: [], charges: [], lifted: [], ...denied } : undefined
 
-const stateOf = (storage: DurableObjectStorage, { suspended }: Self, { approved }: Approvals): State => ({
+export const stateOf = (
+  storage: DurableObjectStorage,
+  { suspended }: Self,
+  { approved }: Pick<Approvals, 'approved'>,
+): State => ({
   suspended,
   meter: key => readLevel(storage, ruleKey(key)),
   // a session keeps no values yet, so nothing that hangs on them can be finished
@@ -112,17 +116,17 @@ const stateOf = (storage: DurableObjectStorage, { suspended }: Self, { approved 
 })
 
 /** What the object has seen, where the call was evaluated under less. One `seq` has one hash, the first that was seen. */
-const newerThan = ({ bundle: seen }: Self, bundle: DecideCall['bundle']): DecideCall['bundle'] | undefined => {
+export const newerThan = ({ bundle: seen }: Self, bundle: DecideCall['bundle']): DecideCall['bundle'] | undefined => {
   if (!seen || bundle.seq > seen.seq) return undefined
   return bundle.seq < seen.seq || bundle.hash !== seen.hash ? seen : undefined
 }
 
 /** Keys of policies' meters and the object's own can't meet. */
-const ruleKey = (key: string): string => `rule:${key}`
+export const ruleKey = (key: string): string => `rule:${key}`
 const ATTEMPTS = 'attempts'
 
 /** Whatever isn't allowed costs one attempt; without one it isn't decided at all. */
-const takeAttempt = (
+export const takeAttempt = (
   storage: DurableObjectStorage,
   bucket: DecideCall['attempts'],
   now: number,

@@ -4,14 +4,17 @@ import type { StoredReceipt } from '../audit/receipt.ts'
 import { arm, runDue } from '../durable/due.ts'
 import { migrate } from '../durable/schema.ts'
 import type {
+  Answered,
   DecideCall,
   DecideReply,
+  Found,
   NoteCall,
   ProofClaim,
   RequestCall,
   RequestReply,
   ResolveCall,
   ResolveReply,
+  SearchCall,
   Standing,
   StandingCall,
   Status,
@@ -25,6 +28,7 @@ import { pruning } from './prune.ts'
 import { receiptsAfter } from './receipts.ts'
 import { resolve, revoke } from './resolutions.ts'
 import { schema } from './schema.ts'
+import { search } from './search.ts'
 import { readSelf } from './self.ts'
 import { setStanding } from './standing.ts'
 import { openRequest } from './step-ups.ts'
@@ -58,6 +62,10 @@ export class AgentObject extends DurableObject<AgentEnv> {
       planSweep(this.ctx.storage, this.#clock())
       return claimProof(this.ctx.storage, proof)
     })
+  }
+
+  search(call: SearchCall): Answered<Found[]> {
+    return search(this.ctx.storage, this.#chain, call, this.#clock)
   }
 
   suspend(call: StandingCall): Standing {

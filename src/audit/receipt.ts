@@ -4,7 +4,15 @@ import type { Reason } from '../decision/reasons.ts'
 import type { Pointed } from '../decision/refusal.ts'
 import { contentHash, jcs, sha256 } from '../durable/hash.ts'
 
-export type ReceiptKind = 'decision' | 'suspension' | 'resumption' | 'erasure' | 'escalation' | 'expiry'
+export type ReceiptKind =
+  | 'decision'
+  | 'search'
+  | 'scope'
+  | 'suspension'
+  | 'resumption'
+  | 'erasure'
+  | 'escalation'
+  | 'expiry'
 
 /**
  * What a receipt's hash covers. The body is committed to, not embedded, so that personal values can be erased later

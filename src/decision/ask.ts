@@ -6,12 +6,12 @@ import { type Refusal, refusal } from './refusal.ts'
  * The AuthZEN request (Authorization API 1.0, Information Model). Members that the standard or Countersign don't know
  * are ignored, as the standard asks.
  */
-const Name = v.pipe(v.string(), v.maxLength(512, 'a string of at most 512 characters'))
+export const Name = v.pipe(v.string(), v.maxLength(512, 'a string of at most 512 characters'))
 /** Any object, with all its members: `v.record` takes lists for objects, and drops members named `constructor`. */
-const Properties = v.custom<Record<string, unknown>>(isObject, 'an object')
+export const Properties = v.custom<Record<string, unknown>>(isObject, 'an object')
 
-const Entity = v.object({ type: Name, id: Name, properties: v.optional(Properties) })
-const Action = v.object({ name: Name, properties: v.optional(Properties) })
+export const Entity = v.object({ type: Name, id: Name, properties: v.optional(Properties) })
+export const Action = v.object({ name: Name, properties: v.optional(Properties) })
 
 /** One action to be judged. */
 export const Ask = v.object({ subject: Entity, action: Action, resource: Entity, context: v.optional(Properties) })

@@ -11,16 +11,18 @@ export type Unsettled = { unsettled: 'control_unreachable' | 'overloaded' }
  * committed. A retry with the same Idempotency-Key gets what it did; without one nothing is retried here, since that
  * could take a limit twice.
  */
-export const settleAt = async (
+export const settleAt = (
   agents: DurableObjectNamespace<AgentObject>,
   name: string,
   call: DecideCall,
-  deadlineMs = DEADLINE_MS,
-): Promise<DecideReply | Unsettled> => {
+): Promise<DecideReply | Unsettled> => reached(() => agents.getByName(name).decide(call))
+
+/** What an object answers, by the deadline. */
+export const reached = async <T>(call: () => Promise<T>, deadlineMs = DEADLINE_MS): Promise<T | Unsettled> => {
   const { promise: late, resolve } = Promise.withResolvers<Unsettled>()
   const timer = setTimeout(resolve, deadlineMs, { unsettled: 'control_unreachable' })
   try {
-    return await Promise.race([agents.getByName(name).decide(call), late])
+    return await Promise.race([call(), late])
   } catch (error) {
     const overloaded = error instanceof Error && 'overloaded' in error && error.overloaded === true
     return { unsettled: overloaded ? 'overloaded' : 'control_unreachable' }

@@ -140,7 +140,10 @@ export const judge = (
   return { program: programOf(actor, asked, call.bundle, truth, call.edge.now) }
 }
 
-const objectOf = ({ principals: { actor }, unknown }: Who, call: Call): Prepared['object'] => {
+export const objectOf = (
+  { principals: { actor }, unknown }: Who,
+  call: Pick<Call, 'tenant' | 'bundle' | 'caller'>,
+): Prepared['object'] => {
   const { attempts } = call.bundle
   if (!unknown) return { name: agentName(call.tenant, actor), agent: uidText(actor), attempts }
   const chain = String(shardOf(call.caller.name, UNATTRIBUTED_CHAINS))

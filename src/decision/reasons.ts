@@ -59,6 +59,10 @@ export const reasons = {
   erased: 'What the decision rests on has been erased, so it cannot be judged again.',
   not_judged: 'The receipt is of no decision that policies made.',
   not_a_source: 'The token speaks for no source that the bundle registers.',
+  invalid_page_token:
+    'The page token is not one that was given to this caller for this tenant, or it has lapsed; start again.',
+  page_mismatch: 'The page token belongs to another query; nothing but the token may change from page to page.',
+  page_bundle_gone: 'The policies that the earlier pages come from are no longer held; start again.',
   idempotency_mismatch: 'The Idempotency-Key was used with another request.',
   record_unsound: 'What is to be moved or restored is not what the log vouches for: verify the record.',
   not_cosigned: 'None of the lines is a valid cosignature of a witness that the tenant lists.',

@@ -12,6 +12,7 @@ type Kind =
   | 'log'
   | 'jwks'
   | 'proofs'
+  | 'searches'
 
 /**
  * The one place that makes the name of an object or a KV key. Parts are hashed as a JSON array, never joined, so no

@@ -2,16 +2,16 @@ import { type Context, Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import { uuidv7 } from 'uuidv7'
 import * as v from 'valibot'
-import { vaultOf } from '../audit/privacy/vault.ts'
 import { Answer, FailedItem, failedItem, unrecorded } from '../decision/answer.ts'
 import { Ask, asksOf, Batch, read, type Semantic } from '../decision/ask.ts'
-import { type Call, type Deps, decide, type Result } from '../decision/decide.ts'
+import { type Call, decide, type Result } from '../decision/decide.ts'
 import type { Reason } from '../decision/reasons.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
 import { sha256 } from '../durable/hash.ts'
 import { presentedIn } from '../escalation/presented.ts'
 import { signer } from '../identity/keys.ts'
-import { authenticated, sessionOf, sourceIo, verificationOf } from './authenticated.ts'
+import { answerersOf, askedOf } from './asked.ts'
+import { authenticated, verificationOf } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { json, jsonBody, problems } from './describe.ts'
 import { problem } from './problem.ts'
@@ -105,37 +105,22 @@ const judge = async (
   body: string,
   stop: Call['stop'],
 ): Promise<Result[] | Refusal> => {
-  const { place, now, session, parts } = c.var
   const key = c.req.header('idempotency-key')
   if (key !== undefined && !IDEMPOTENCY_KEY.test(key)) {
     return refusal(400, 'malformed_request', { detail: 'Idempotency-Key is 1 to 255 visible ASCII characters' })
   }
-  const requestId = c.req.header('x-request-id')
-  const ip = c.req.header('cf-connecting-ip')
   const call: Call = {
-    tenant: place.tenant,
-    identifier: identifierOf(place.tenant, c.env),
-    ...session,
-    edge: { now, ...(ip !== undefined && { ip }) },
-    // Cutting it may leave half a character, which no receipt can hold.
-    ...(requestId !== undefined && { requestId: requestId.slice(0, 256).toWellFormed() }),
+    ...askedOf(c),
+    identifier: identifierOf(c.var.place.tenant, c.env),
     ...(key !== undefined && { idempotency: { key, bodyHash: sha256(body) } }),
     stop,
   }
-  const deps: Deps = {
-    agents: c.env.AGENT,
+  const results = await decide(asks, call, {
+    ...answerersOf(c),
     signer: await signer(c.env),
-    vault: vaultOf(c.env, place.tenant, now),
-    presented: ask => presentedIn(ask, c.env, { tenant: identifierOf(place.tenant, c.env), now }),
+    presented: ask => presentedIn(ask, c.env, { tenant: call.identifier, now: c.var.now }),
     facts: { db: c.env.DB, trust: bundle => verificationOf(c, bundle) },
-    adopt: async newer => {
-      const found = await parts.source.adopt(place.tenant, newer, sourceIo(c))
-      if (!found.ok) return undefined
-      const again = await sessionOf(c, found.bundle)
-      return again instanceof Response ? undefined : { bundle: found.bundle, caller: again.caller }
-    },
-  }
-  const results = await decide(asks, call, deps)
+  })
   // A key that was used for another body refuses the whole call, and so does a proof that was used before.
   return results.filter(isRefusal).find(({ reason }) => WHOLE_CALL.has(reason)) ?? results
 }

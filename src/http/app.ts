@@ -15,6 +15,7 @@ import { log } from './log.ts'
 import { problem } from './problem.ts'
 import { record } from './record.ts'
 import { requests } from './requests.ts'
+import { search } from './search.ts'
 import { placeOf } from './tenant.ts'
 import type { AppEnv, Parts } from './types.ts'
 import { waits } from './waits.ts'
@@ -65,6 +66,7 @@ export const createApp = (given: Pick<Parts, 'now' | 'source'> & Partial<Parts>)
   app.route('/', escalations)
   app.route('/', approvals)
   app.route('/', webhooks)
+  app.route('/', search)
   app.route('/', agents)
   app.route('/', record)
   app.route('/', again)

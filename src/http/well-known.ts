@@ -12,6 +12,9 @@ const Metadata = v.object({
   access_request_endpoint: v.string(),
   jwks_uri: v.string(),
   capabilities: v.array(v.string()),
+  search_subject_endpoint: v.string(),
+  search_resource_endpoint: v.string(),
+  search_action_endpoint: v.string(),
 })
 
 /** What anyone may read without a token. */
@@ -32,6 +35,9 @@ export const wellKnown = new Hono<AppEnv>()
         access_request_endpoint: `${base}/access/v1/requests`,
         jwks_uri: `${base}/.well-known/jwks.json`,
         capabilities: ['urn:openid:authzen:capability:access-request'],
+        search_subject_endpoint: `${base}/access/v1/search/subject`,
+        search_resource_endpoint: `${base}/access/v1/search/resource`,
+        search_action_endpoint: `${base}/access/v1/search/action`,
       } satisfies v.InferOutput<typeof Metadata>)
     },
   )

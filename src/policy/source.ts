@@ -13,7 +13,7 @@ export type Source = {
   current: (tenant: string, io: SourceIo) => Promise<Found>
   /** For an agent object's `stale_bundle`: the bundle of a newer activation, read by its hash. */
   adopt: (tenant: string, newer: Activation, io: SourceIo) => Promise<Found>
-  /** The bundle of any activation, to look back with; it decides nothing. */
+  /** The bundle of any activation, for as long as it can still be read: to look back with, and to go on with pages. */
   past: (tenant: string, activation: Activation, io: SourceIo) => Promise<LoadedBundle | undefined>
 }
 

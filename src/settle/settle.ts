@@ -39,7 +39,7 @@ export type Settlement = {
   lifted: string[]
 }
 
-type Charge = { meter: LimitMeter; level: Level }
+export type Charge = { meter: LimitMeter; level: Level }
 
 /** Decides by the design's table: the first line that fits gives outcome and reason. */
 export const settle = (program: Program, state: State, now: number): Settlement => {

@@ -5,7 +5,8 @@ import { answerIn, answersIn, createWorld, problemIn, type World } from './world
 /**
  * The certification scenario of AuthZEN Authorization API 1.0, as of commit
  * db50373a19110e1241d20dbb454c891d323b9b08 of openid/authzen (certification/authorization-api-1_0-scenario.md):
- * levels Basic, Batch and Discovery. Each test has the id and the title of the scenario's section. The fixture of
+ * levels Basic, Batch and Discovery (Search: certification-search.test.ts). Each test has the id and the title of the
+ * scenario's section. The fixture of
  * section c-1 is the policy folder test/fixtures/certification; the harness is a PEP.
  */
 
@@ -289,6 +290,9 @@ describe('Discovery', () => {
       access_request_endpoint: `${identifier}/access/v1/requests`,
       jwks_uri: `${identifier}/.well-known/jwks.json`,
       capabilities: ['urn:openid:authzen:capability:access-request'],
+      search_subject_endpoint: `${identifier}/access/v1/search/subject`,
+      search_resource_endpoint: `${identifier}/access/v1/search/resource`,
+      search_action_endpoint: `${identifier}/access/v1/search/action`,
     })
     const endpoints = Object.values(metadata).filter(value => !Array.isArray(value))
     for (const endpoint of endpoints) expect(new URL(String(endpoint)).protocol).toBe('https:')

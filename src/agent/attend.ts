@@ -1,0 +1,62 @@
+import type { ReceiptKind } from '../audit/receipt.ts'
+import { contentHash } from '../durable/hash.ts'
+import type { Charge, State } from '../settle/settle.ts'
+import type { Answered, QuestionCall } from './call.ts'
+import { append } from './chain.ts'
+import { newerThan, ruleKey, stateOf, takeAttempt } from './decide.ts'
+import { writeLevel } from './meters.ts'
+import { claimProof } from './proofs.ts'
+import { openSelf } from './self.ts'
+import { planSweep } from './sweep.ts'
+
+/** What a human lifts is one action, and not what there is. */
+const NO_APPROVALS = { approved: () => false }
+
+/** A kind of question, the answer in which there is nothing, and how it is answered from the agent's state. */
+export type Question<T> = {
+  kind: Extract<ReceiptKind, 'search' | 'scope'>
+  none: T
+  answer: (state: State, now: number) => { result: T; charges: Charge[] }
+}
+
+/**
+ * The way of every question that is no decision (rule 9): the agent's standing, one of its attempts, the answer, and a
+ * receipt with the answer's hash, in one transaction. A suspended agent is answered as if there were nothing.
+ */
+export const attend = <T>(
+  storage: DurableObjectStorage,
+  chain: string,
+  call: QuestionCall,
+  { kind, none, answer }: Question<T>,
+  clock: () => number,
+): Answered<T> => {
+  if (call.v !== 1) throw new Error('written by a newer Worker')
+  return storage.transactionSync(() => {
+    const self = openSelf(storage, { tenant: call.tenant, chain, agent: call.agent })
+    if (self.fork) return { kind: 'chain_fork' }
+    const now = Math.max(call.now, self.head?.at ?? 0)
+    if (call.proof && !claimProof(storage, call.proof)) return { kind: 'replayed_proof' }
+    const newer = call.pinned ? undefined : newerThan(self, call.bundle)
+    if (newer) return { kind: 'stale_bundle', ...newer }
+    const room = takeAttempt(storage, call.attempts, now)
+    if (!room.taken) return { kind: 'too_many_attempts', retryAfter: room.retryAfter }
+
+    const reason = self.suspended ? 'suspended' : call.denied?.reason
+    const { result, charges } =
+      reason === undefined ? answer(stateOf(storage, self, NO_APPROVALS), now) : { result: none, charges: [] }
+    for (const { meter, level } of charges) writeLevel(storage, ruleKey(meter.key), meter, level)
+    const said = {
+      id: call.id,
+      bundle: call.bundle,
+      ...(reason !== undefined && { reason }),
+      result_hash: contentHash(result),
+    }
+    const body = { ...call.body, [kind]: said }
+    const { seq, hash } = append(storage, self, { kind, at: now, body, secrets: call.secrets }, clock)
+    if (!call.pinned && call.bundle.seq !== self.bundle?.seq) {
+      storage.sql.exec('UPDATE self SET bundle_seq = ?, bundle_hash = ?', call.bundle.seq, call.bundle.hash)
+    }
+    planSweep(storage, clock())
+    return { kind: 'answered', at: now, result, ...(reason !== undefined && { reason }), receipt: { seq, hash } }
+  })
+}

@@ -1,0 +1,36 @@
+import type { Context } from 'hono'
+import { vaultOf } from '../audit/privacy/vault.ts'
+import type { Call, Deps } from '../decision/decide.ts'
+import { sessionOf, sourceIo } from './authenticated.ts'
+import type { AppEnv } from './types.ts'
+
+/** What every question of an authenticated caller is asked with. */
+export const askedOf = (
+  c: Context<AppEnv>,
+): Pick<Call, 'tenant' | 'caller' | 'bundle' | 'proof' | 'edge' | 'requestId'> => {
+  const { place, now, session } = c.var
+  const requestId = c.req.header('x-request-id')
+  const ip = c.req.header('cf-connecting-ip')
+  return {
+    tenant: place.tenant,
+    ...session,
+    edge: { now, ...(ip !== undefined && { ip }) },
+    // Cutting it may leave half a character, which no receipt can hold.
+    ...(requestId !== undefined && { requestId: requestId.slice(0, 256).toWellFormed() }),
+  }
+}
+
+/** What it is answered with. */
+export const answerersOf = (c: Context<AppEnv>): Pick<Deps, 'agents' | 'vault' | 'adopt'> => {
+  const { place, now, parts } = c.var
+  return {
+    agents: c.env.AGENT,
+    vault: vaultOf(c.env, place.tenant, now),
+    adopt: async newer => {
+      const found = await parts.source.adopt(place.tenant, newer, sourceIo(c))
+      if (!found.ok) return undefined
+      const again = await sessionOf(c, found.bundle)
+      return again instanceof Response ? undefined : { bundle: found.bundle, caller: again.caller }
+    },
+  }
+}
