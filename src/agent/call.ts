@@ -6,6 +6,7 @@ import type { Pointed } from '../decision/refusal.ts'
 import type { Scope } from '../escalation/scope.ts'
 import type { ClaimRecord } from '../facts/record.ts'
 import type { Liftable, Program } from '../settle/program.ts'
+import type { ScopeProgram } from '../settle/scope.ts'
 
 /**
  * What crosses between the Worker and an agent's object. Both sides may run different versions while a deployment
@@ -168,6 +169,9 @@ export type QuestionCall = Pick<DecideCall, 'v' | 'tenant' | 'agent' | 'bundle' 
 
 /** What a search found in the bundle, each with the program (by its place) that says whether it is permitted now. */
 export type SearchCall = QuestionCall & { programs: Program[]; found: { result: Found; program: number }[] }
+
+/** Asks which resources of a type are permitted. */
+export type ScopeCall = QuestionCall & { program: ScopeProgram }
 
 /** An entity or an action, as AuthZEN's searches answer. */
 export type Found = { type: string; id: string } | { name: string }

@@ -3,6 +3,7 @@ import type { CollectorObject } from '../audit/collector.ts'
 import type { StoredReceipt } from '../audit/receipt.ts'
 import { arm, runDue } from '../durable/due.ts'
 import { migrate } from '../durable/schema.ts'
+import type { Filter } from '../sdk/scope/filter.ts'
 import type {
   Answered,
   DecideCall,
@@ -14,6 +15,7 @@ import type {
   RequestReply,
   ResolveCall,
   ResolveReply,
+  ScopeCall,
   SearchCall,
   Standing,
   StandingCall,
@@ -28,6 +30,7 @@ import { pruning } from './prune.ts'
 import { receiptsAfter } from './receipts.ts'
 import { resolve, revoke } from './resolutions.ts'
 import { schema } from './schema.ts'
+import { scope } from './scope.ts'
 import { search } from './search.ts'
 import { readSelf } from './self.ts'
 import { setStanding } from './standing.ts'
@@ -66,6 +69,10 @@ export class AgentObject extends DurableObject<AgentEnv> {
 
   search(call: SearchCall): Answered<Found[]> {
     return search(this.ctx.storage, this.#chain, call, this.#clock)
+  }
+
+  scope(call: ScopeCall): Answered<Filter> {
+    return scope(this.ctx.storage, this.#chain, call, this.#clock)
   }
 
   suspend(call: StandingCall): Standing {

@@ -63,6 +63,7 @@ export const reasons = {
     'The page token is not one that was given to this caller for this tenant, or it has lapsed; start again.',
   page_mismatch: 'The page token belongs to another query; nothing but the token may change from page to page.',
   page_bundle_gone: 'The policies that the earlier pages come from are no longer held; start again.',
+  filter_too_large: 'The filter has more conditions or values than a store takes; ask more narrowly, or one by one.',
   idempotency_mismatch: 'The Idempotency-Key was used with another request.',
   record_unsound: 'What is to be moved or restored is not what the log vouches for: verify the record.',
   not_cosigned: 'None of the lines is a valid cosignature of a witness that the tenant lists.',

@@ -15,6 +15,7 @@ import { log } from './log.ts'
 import { problem } from './problem.ts'
 import { record } from './record.ts'
 import { requests } from './requests.ts'
+import { scope } from './scope.ts'
 import { search } from './search.ts'
 import { placeOf } from './tenant.ts'
 import type { AppEnv, Parts } from './types.ts'
@@ -67,6 +68,7 @@ export const createApp = (given: Pick<Parts, 'now' | 'source'> & Partial<Parts>)
   app.route('/', approvals)
   app.route('/', webhooks)
   app.route('/', search)
+  app.route('/', scope)
   app.route('/', agents)
   app.route('/', record)
   app.route('/', again)

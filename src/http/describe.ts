@@ -31,7 +31,7 @@ const TITLES = {
   409: 'The state has moved on',
   410: 'It is over',
   413: 'The body is too large',
-  422: 'The Idempotency-Key was used with another request',
+  422: 'The Idempotency-Key was used with another request, or the answer would be too large',
   429: 'Too many attempts; not a decision',
   503: 'The control plane cannot answer now',
 } as const

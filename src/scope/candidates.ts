@@ -1,9 +1,9 @@
 import type { Found } from '../agent/call.ts'
-import type { EntityStore } from '../cedar/entities.ts'
 import type { EntityUid } from '../cedar/json.ts'
 import type { Ask } from '../decision/ask.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { LoadedBundle } from '../policy/load.ts'
+import { idsOf } from './entities.ts'
 import type { Query } from './query.ts'
 
 /** One thing that a search may come to, and the action that says whether it does. */
@@ -56,23 +56,3 @@ const subjectsOf = (type: string, { roles, principals }: Caller, bundle: LoadedB
   const own = [principals?.actor, principals?.user].filter(uid => uid !== undefined)
   return own.filter(uid => uid.type === type).map(({ id }) => ({ type, id }))
 }
-
-/** Of the bundle's entities, and those that the schema itself lists. */
-const idsOf = (type: string, { entities, schema }: LoadedBundle): readonly string[] =>
-  schema.entityTypes.get(type)?.ids ?? byType(entities).get(type) ?? []
-
-/** Ids by type, in the bundle's order; made once for each bundle. */
-const byType = (entities: EntityStore): ReadonlyMap<string, readonly string[]> => {
-  const known = indexes.get(entities)
-  if (known) return known
-  const index = new Map<string, string[]>()
-  for (const { uid } of entities.values()) {
-    const ids = index.get(uid.type)
-    if (ids) ids.push(uid.id)
-    else index.set(uid.type, [uid.id])
-  }
-  indexes.set(entities, index)
-  return index
-}
-
-const indexes = new WeakMap<EntityStore, ReadonlyMap<string, readonly string[]>>()

@@ -1,0 +1,85 @@
+import type { EntityUid } from '../cedar/json.ts'
+import { evaluatePartially } from '../cedar/partial.ts'
+import type { What } from '../decision/what.ts'
+import type { Who } from '../decision/who.ts'
+import type { LoadedBundle } from '../policy/load.ts'
+import { metersOf } from '../policy/meters.ts'
+import { sizeOf, type Where } from '../settle/conditions.ts'
+import type { ScopeLeg, ScopeProgram } from '../settle/scope.ts'
+import { idsOf } from './entities.ts'
+import { whereOf } from './where.ts'
+
+export type Scoping = {
+  program: ScopeProgram
+  /** Policies of which something can't be said in terms of attributes: there the filter has less than it could. */
+  inexact: string[]
+}
+
+/** What the filter hangs on; the resource that was asked about is any of its type. */
+const RESOURCE = 'resource'
+
+/**
+ * The filter's parts for each principal of the chain. A permit with a limit has none, since a filter that holds for a
+ * minute can't count; a forbid with a limit for each resource forbids, since nobody knows which are used up.
+ */
+export const scopeOf = ({ principals }: Who, what: What, bundle: LoadedBundle): Scoping => {
+  const { actor, chain, user } = principals
+  const judged = [actor, ...chain, ...(user && bundle.settings.judge_user ? [user] : [])]
+  const inexact = new Set<string>()
+  const legs = judged.map(principal => legOf(principal, actor, what, bundle, inexact))
+  return { program: { v: 1, legs }, inexact: [...inexact].sort() }
+}
+
+/** A filter of no more than this: D1 binds at most 100 parameters. */
+const MOST_LEAVES = 90
+const MOST_VALUES = 10_000
+
+export const isTooLarge = ({ legs }: ScopeProgram): boolean => {
+  const sizes = legs.flatMap(({ permits, forbids }) => [
+    ...permits.map(({ when }) => sizeOf(when)),
+    ...forbids.map(({ unless }) => sizeOf(unless)),
+  ])
+  const sum = (of: 'leaves' | 'values') => sizes.reduce((total, size) => total + size[of], 0)
+  return sum('leaves') > MOST_LEAVES || sum('values') > MOST_VALUES
+}
+
+const legOf = (
+  principal: EntityUid,
+  agent: EntityUid,
+  { action, resource, context, entities }: What,
+  bundle: LoadedBundle,
+  inexact: Set<string>,
+): ScopeLeg => {
+  const { type } = resource
+  const request = { principal, action, resource: { unknown: RESOURCE, type }, context }
+  const { permit, forbid } = evaluatePartially(bundle.policies, request, entities)
+  const metaOf = (policy: string) => {
+    const meta = bundle.rules.get(policy)
+    if (!meta) throw new Error(`policy ${policy} has no annotations`)
+    return meta
+  }
+  const bothOf = ({ policyId, expr }: (typeof permit.residual)[number]) =>
+    whereOf(expr, {
+      type,
+      name: RESOURCE,
+      schema: bundle.schema,
+      entities,
+      idsOf: of => idsOf(of, bundle),
+      inexact: () => inexact.add(policyId),
+    })
+  const permits = [
+    ...permit.satisfied.map(policy => ({ policy, when: true as Where })),
+    ...permit.residual.map(residual => ({ policy: residual.policyId, when: bothOf(residual).yes })),
+  ].filter(({ policy, when }) => when !== false && metaOf(policy).limits.length === 0)
+  const forbids = [
+    ...forbid.satisfied.map(policy => ({ policy, unless: false as Where })),
+    ...forbid.residual.map(residual => ({ policy: residual.policyId, unless: bothOf(residual).no })),
+  ].map(({ policy, unless }) => {
+    const meta = metaOf(policy)
+    const countable = meta.limits.every(({ per }) => per !== 'resource')
+    return { policy, unless, meters: countable ? metersOf(meta, { agent, action, resource }) : [] }
+  })
+  // An error counts as a match, as it does in decisions; a meter doesn't help there.
+  const errs = forbid.errored.map(({ policyId }) => ({ policy: policyId, unless: false as Where, meters: [] }))
+  return { permits, forbids: [...forbids, ...errs].filter(({ unless }) => unless !== true) }
+}

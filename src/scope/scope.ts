@@ -1,0 +1,97 @@
+import * as v from 'valibot'
+import type { Answered, ScopeCall } from '../agent/call.ts'
+import type { Problem } from '../cedar/convert.ts'
+import { Action, type Ask, Entity, Name, Properties } from '../decision/ask.ts'
+import { reached } from '../decision/object.ts'
+import { objectOf } from '../decision/prepare.ts'
+import type { Reason } from '../decision/reasons.ts'
+import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
+import { what } from '../decision/what.ts'
+import { type Who, who } from '../decision/who.ts'
+import type { Filter } from '../sdk/scope/filter.ts'
+import { isTooLarge, type Scoping, scopeOf } from './legs.ts'
+import { ANY, type Answerers, type Asked, questionOf, unanswered } from './question.ts'
+
+/** Asks which resources of a type an action may be done to. */
+export const ScopeQuery = v.object({
+  subject: Entity,
+  action: Action,
+  resource: v.object({ type: Name }),
+  context: v.optional(Properties),
+})
+export type ScopeQuery = v.InferOutput<typeof ScopeQuery>
+
+export type Scoped = {
+  filter: Filter
+  /** Whether the filter has everything that would be permitted one by one; it never has more. */
+  exact: boolean
+  inexact: string[]
+  bundle: { seq: number; hash: string }
+  at: number
+  recorded: boolean
+  id?: string
+  /** Why there is nothing. */
+  reason?: Reason
+  problems?: Problem[]
+}
+
+/** Makes the filter that `query` asks for: partly here, finished by the agent's object in one call. */
+export const scope = async (
+  query: ScopeQuery,
+  call: Asked,
+  deps: Answerers,
+  mayMove = true,
+): Promise<Scoped | Refusal> => {
+  const { bundle, edge } = call
+  const ask: Ask = { ...query, resource: { type: query.resource.type, id: placeholder(query, call) } }
+  const actor = who(ask, call.caller, bundle)
+  if (isRefusal(actor)) return actor
+  const question = await questionOf({ ...ask, resource: { ...ask.resource, id: ANY } }, actor, call, deps.vault)
+  const at = { bundle: { seq: bundle.seq, hash: bundle.hash }, at: edge.now }
+  const nothing = (reason: Reason): Scoped => {
+    return { filter: { scope: 'never' }, exact: true, inexact: [], ...at, recorded: false, reason }
+  }
+  if ('failed' in question) return nothing(question.failed)
+  const scoping = scopingOf(ask, actor, call)
+  if (isTooLarge(scoping.program)) return refusal(422, 'filter_too_large')
+  const sent: ScopeCall = {
+    ...question,
+    program: scoping.program,
+    ...(scoping.denied && { denied: scoping.denied }),
+  }
+  const { name } = objectOf(actor, call)
+  const reply = await reached<Answered<Filter>>(async () => deps.agents.getByName(name).scope(sent))
+  if ('kind' in reply && reply.kind === 'stale_bundle') {
+    const moved = mayMove ? await deps.adopt(reply) : undefined
+    return moved ? scope(query, { ...call, ...moved }, deps, false) : nothing('bundle_stale')
+  }
+  if (!('kind' in reply) || reply.kind !== 'answered') {
+    const failed = unanswered(reply)
+    return isRefusal(failed) ? failed : nothing(failed.reason)
+  }
+  return {
+    filter: reply.result,
+    exact: scoping.inexact.length === 0,
+    inexact: scoping.inexact,
+    ...at,
+    at: reply.at,
+    recorded: true,
+    id: sent.id,
+    ...(reply.reason !== undefined && { reason: reply.reason }),
+    ...(scoping.problems && { problems: scoping.problems }),
+  }
+}
+
+/** An id that the type can have, for what is read by the schema; nothing is evaluated with it. */
+const placeholder = ({ resource: { type } }: ScopeQuery, { bundle }: Asked): string =>
+  bundle.schema.entityTypes.get(type)?.ids?.[0] ?? ''
+
+type Denied = Scoping & { denied?: { reason: Reason }; problems?: Problem[] }
+
+const scopingOf = (ask: Ask, actor: Who, { bundle, edge }: Asked): Denied => {
+  const nothing = (reason: Reason): Denied => ({ program: { v: 1, legs: [] }, inexact: [], denied: { reason } })
+  if (actor.unknown) return nothing(actor.unknown)
+  const asked = what(ask, actor, bundle, edge)
+  if (!('reason' in asked)) return scopeOf(actor, asked, bundle)
+  return { ...nothing(asked.reason), ...('problems' in asked && { problems: asked.problems }) }
+}

@@ -1,0 +1,5 @@
+export type { Condition, Filter } from './filter.ts'
+export { postgresWhere } from './postgres.ts'
+export { predicate, type Row } from './predicate.ts'
+export { sqliteWhere } from './sqlite.ts'
+export type { Columns } from './where.ts'

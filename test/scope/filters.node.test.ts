@@ -1,0 +1,103 @@
+import { DatabaseSync } from 'node:sqlite'
+import { getTableColumns } from 'drizzle-orm'
+import { integer, SQLiteSyncDialect, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { type Columns, type Filter, predicate, sqliteWhere } from '../../src/sdk/scope/index.ts'
+import { judge } from './filters.ts'
+import { bundleOf, type Doc, dice, docs } from './generate.ts'
+
+/** So many comparisons of a filter with a decision on one row, in each store. */
+const COMPARISONS = Number(process.env.TEST_FILTERS ?? '5000')
+const ROWS = 50
+
+const table = sqliteTable('docs', {
+  id: text().primaryKey(),
+  status: text(),
+  note: text(),
+  total: integer(),
+  paid: integer(),
+  open: integer({ mode: 'boolean' }),
+  due: integer({ mode: 'timestamp_ms' }),
+  hold: integer(),
+  owner: text(),
+  team: text(),
+  flags: text({ mode: 'json' }),
+  sizes: text({ mode: 'json' }),
+  readers: text({ mode: 'json' }),
+  city: text(),
+  zip: integer(),
+})
+// An address has always a city.
+const columns: Columns = {
+  ...getTableColumns(table),
+  address: table.city,
+  'address.city': table.city,
+  'address.zip': table.zip,
+}
+
+const dialect = new SQLiteSyncDialect()
+let db: DatabaseSync
+const rows = docs(dice(11), ROWS)
+beforeAll(() => {
+  db = new DatabaseSync(':memory:')
+  db.exec(
+    `CREATE TABLE docs (id TEXT, status TEXT, note TEXT, total INTEGER, paid INTEGER, open INTEGER, due INTEGER, hold INTEGER,
+     owner TEXT, team TEXT, flags TEXT, sizes TEXT, readers TEXT, city TEXT, zip INTEGER)`,
+  )
+  const insert = db.prepare(`INSERT INTO docs VALUES (${Array(15).fill('?').join(', ')})`)
+  const json = (value: unknown) => (value === null ? null : JSON.stringify(value))
+  for (const d of rows)
+    insert.run(
+      ...[d.id, d.status, d.note, d.total, d.paid, d.open === null ? null : Number(d.open), d.due?.getTime() ?? null],
+      ...[d.hold, d.owner, d.team, json(d.flags), json(d.sizes), json(d.readers), d.city, d.zip],
+    )
+})
+
+const fromSqlite = (filter: Filter): string[] => {
+  const { sql, params } = dialect.sqlToQuery(sqliteWhere(filter, columns))
+  if (params.length > 100) throw new Error(`${params.length} parameters: more than D1 binds`)
+  const found = db.prepare(`SELECT id FROM docs WHERE ${sql} ORDER BY rowid`).all(...(params as (string | number)[]))
+  return found.map(row => String(row.id))
+}
+
+const fromMemory = (filter: Filter): string[] => {
+  const holds = predicate(filter)
+  const held = ({ city, zip, ...doc }: Doc) => ({ ...doc, address: city === null ? null : { city, zip } })
+  return rows.filter(doc => holds(held(doc))).map(({ id }) => id)
+}
+
+describe('a filter holds for the rows that would be allowed one by one', () => {
+  it(`${COMPARISONS.toLocaleString('en')} generated comparisons, in SQLite and in memory`, () => {
+    const counts = { filters: 0, exact: 0, always: 0, never: 0, large: 0, allowed: 0 }
+    for (let seed = 0; counts.filters * ROWS < COMPARISONS; seed++) {
+      const of = dice(seed)
+      const { filter: scoped, decision } = judge(bundleOf(of), of.pick(['ann', 'bob', 'cid']), {
+        amount: of.pick([0, 5, 100]),
+        word: of.pick(['open', 'lost']),
+      })
+      if (!scoped) {
+        counts.large++
+        continue
+      }
+      counts.filters++
+      const { filter, exact } = scoped
+      const allowed = rows.filter(decision).map(({ id }) => id)
+      counts.allowed += allowed.length
+      counts.exact += Number(exact)
+      if (filter.scope !== 'when') counts[filter.scope]++
+      for (const found of [fromSqlite(filter), fromMemory(filter)]) {
+        const more = found.filter(id => !allowed.includes(id))
+        const fewer = allowed.filter(id => !found.includes(id))
+        if (more.length > 0 || (exact && fewer.length > 0)) {
+          throw new Error(`seed ${seed}: ${JSON.stringify({ more, fewer, exact, filter }, null, 1)}`)
+        }
+      }
+    }
+    console.info(counts)
+    // The generator makes filters of every kind, and most of them say all.
+    expect(counts.exact).toBeGreaterThan(counts.filters / 2)
+    expect(counts.always).toBeGreaterThan(0)
+    expect(counts.never).toBeGreaterThan(0)
+    expect(counts.filters - counts.always - counts.never).toBeGreaterThan(counts.filters / 10)
+  })
+})
