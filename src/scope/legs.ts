@@ -1,7 +1,9 @@
 import type { EntityUid } from '../cedar/json.ts'
 import { evaluatePartially } from '../cedar/partial.ts'
+import { judgedOf } from '../decision/legs.ts'
 import type { What } from '../decision/what.ts'
 import type { Who } from '../decision/who.ts'
+import type { RuleMeta } from '../policy/annotations.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import { metersOf } from '../policy/meters.ts'
 import { sizeOf, type Where } from '../settle/conditions.ts'
@@ -22,11 +24,10 @@ const RESOURCE = 'resource'
  * The filter's parts for each principal of the chain. A permit with a limit has none, since a filter that holds for a
  * minute can't count; a forbid with a limit for each resource forbids, since nobody knows which are used up.
  */
-export const scopeOf = ({ principals }: Who, what: What, bundle: LoadedBundle): Scoping => {
-  const { actor, chain, user } = principals
-  const judged = [actor, ...chain, ...(user && bundle.settings.judge_user ? [user] : [])]
+export const scopeOf = (who: Who, what: What, bundle: LoadedBundle): Scoping => {
+  const { actor } = who.principals
   const inexact = new Set<string>()
-  const legs = judged.map(principal => legOf(principal, actor, what, bundle, inexact))
+  const legs = judgedOf(who, bundle).map(principal => legOf(principal, actor, what, bundle, inexact))
   return { program: { v: 1, legs }, inexact: [...inexact].sort() }
 }
 
@@ -42,6 +43,9 @@ export const isTooLarge = ({ legs }: ScopeProgram): boolean => {
   const sum = (of: 'leaves' | 'values') => sizes.reduce((total, size) => total + size[of], 0)
   return sum('leaves') > MOST_LEAVES || sum('values') > MOST_VALUES
 }
+
+/** A permit with a limit can't be counted, and one that asks for facts has them for one action at a time. */
+const countsFor = ({ limits, requires }: RuleMeta): boolean => limits.length === 0 && (requires ?? []).length === 0
 
 const legOf = (
   principal: EntityUid,
@@ -70,7 +74,7 @@ const legOf = (
   const permits = [
     ...permit.satisfied.map(policy => ({ policy, when: true as Where })),
     ...permit.residual.map(residual => ({ policy: residual.policyId, when: bothOf(residual).yes })),
-  ].filter(({ policy, when }) => when !== false && metaOf(policy).limits.length === 0)
+  ].filter(({ policy, when }) => when !== false && countsFor(metaOf(policy)))
   const forbids = [
     ...forbid.satisfied.map(policy => ({ policy, unless: false as Where })),
     ...forbid.residual.map(residual => ({ policy: residual.policyId, unless: bothOf(residual).no })),

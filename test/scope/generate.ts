@@ -1,6 +1,8 @@
+import * as v from 'valibot'
 import type { EntityJson, Expr, PatternElem, PolicyJson, SchemaJson, ScopeJson } from '../../src/cedar/json.ts'
 import { contentHash } from '../../src/durable/hash.ts'
 import type { Bundle } from '../../src/policy/bundle.ts'
+import { Tenant } from '../../src/policy/tenant.ts'
 
 /** Numbers that follow from a seed (mulberry32). */
 export const dice = (seed: number) => {
@@ -171,13 +173,7 @@ export const bundleOf = (of: Dice): Bundle => {
   ])
   return {
     v: 1,
-    settings: {
-      tenant: 'generated',
-      issuers: [],
-      judge_user: true,
-      explain_to_agents: true,
-      limits: { attempts: '600/m' },
-    },
+    settings: v.parse(Tenant, { tenant: 'generated', issuers: [] }),
     policies: { staticPolicies: Object.fromEntries(policies), templates: {}, templateLinks: [] },
     texts: Object.fromEntries(policies.map(([id, json]) => [id, { text: '', hash: contentHash(json) }])),
     schema,
