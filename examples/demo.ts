@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Filter, predicate } from '../src/sdk/scope/index.ts'
 import { type Answer, agent as agentOf, type Receipt } from './agent.ts'
 import { countersign, startWorker, wrangler } from './local.ts'
 import { rows, table } from './table.ts'
@@ -123,6 +124,13 @@ const story = async (origin: string, state: string): Promise<number> => {
   await admin.post('/v1/agents/Agent/support-bot/resume', { reason: 'shown in the demo' })
   await ask('support-bot, resumed: look at order o-1001', 'allow', support.ask({ name: 'viewOrder' }, order('o-1001')))
 
+  const mail = await agentOf(origin, { agent: 'Agent::"mail-bot"' })
+  const invoice = { type: 'Invoice', id: 'i-501' }
+  await ask('mail-bot: look at an invoice', 'deny', mail.ask({ name: 'viewInvoice' }, invoice))
+  const masked = mail.ask({ name: 'viewInvoice' }, invoice, { supported_obligations: ['custom'] })
+  await ask('mail-bot, which keeps back what it is told to: the same', 'modify', masked)
+  await listing(await agentOf(origin, { agent: 'Agent::"support-bot"' }))
+
   console.log(`\nWhat the agents were told\n`)
   console.log(
     table(
@@ -141,6 +149,18 @@ const story = async (origin: string, state: string): Promise<number> => {
   console.log(`\n${lines.length} calls, ${allowed} allowed, ${receipts.length} receipts in D1`)
   const proven = await verified(origin, state, receipts.length)
   return wrong.length === 0 && receipts.length > 0 && proven ? 0 : 1
+}
+
+/** What an agent may see: by a search of what the bundle knows, and by a filter for a store's rows. */
+const listing = async (agent: Awaited<ReturnType<typeof agentOf>>): Promise<void> => {
+  const subject = { type: 'Agent', id: 'support-bot' }
+  const asked = { subject, action: { name: 'updateOrder' }, resource: { type: 'Order' } }
+  const { results } = await agent.post('/access/v1/search/resource', asked)
+  console.log(`\nOrders that support-bot may change: ${results.map(({ id }: { id: string }) => id).join(', ')}`)
+  const filter: Filter = await agent.post('/v1/scope', asked)
+  const rows = ['open', 'shipped', 'returned', 'paid'].map((status, n) => ({ id: `row-${n}`, status }))
+  const held = rows.filter(predicate(filter)).map(({ status }) => status)
+  console.log(`Of a store's orders, those that are: ${held.join(', ')}`)
 }
 
 /** Exports the record and checks it offline, as it is and after somebody changed one receipt of it. */

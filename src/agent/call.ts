@@ -121,6 +121,8 @@ export type Decided = {
   missing: string[]
   /** Whole seconds until there is room again. */
   retryAfter?: number
+  /** On modify, or where that is offered: what is changed. */
+  rewrite?: { set: Record<string, unknown>; mask: string[] }
   /** Where the request doesn't fit the schema. */
   problems?: Pointed[]
   /** What became of the agent's claims, where this replays an answer; else the Worker knows. */

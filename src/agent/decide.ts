@@ -164,8 +164,12 @@ const recordOf = (
     }),
   ...(permits(settled) && { expires_at: now + item.permitMs }),
   ...(settled.retryAfter !== undefined && { retry_after: settled.retryAfter }),
+  ...((settled.outcome === 'modify' || settled.reason === 'modify_offered') && rewriteIn(item)),
   ...(settled.problems !== undefined && { problems: settled.problems }),
 })
+
+const rewriteIn = ({ program: { rewrite } }: DecideItem): Pick<DecisionRecord, 'rewrite'> =>
+  rewrite ? { rewrite: { set: rewrite.set, mask: rewrite.mask } } : {}
 
 const permits = ({ outcome }: Pick<Settlement, 'outcome'>): boolean => outcome === 'allow' || outcome === 'modify'
 

@@ -23,6 +23,7 @@ export const decidedOf = ({ seq, hash, at }: StoredReceipt, decision: DecisionRe
   }),
   ...(decision.approvals && { approvals: decision.approvals }),
   ...(decision.presented !== undefined && { presented: decision.presented }),
+  ...(decision.rewrite && { rewrite: decision.rewrite }),
   bundle: decision.bundle.hash,
   receipt: { seq, hash },
 })

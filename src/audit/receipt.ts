@@ -76,6 +76,8 @@ export type DecisionRecord = {
   expires_at?: number
   /** Seconds. */
   retry_after?: number
+  /** The arguments that were changed, and the fields of the result that are kept back. */
+  rewrite?: { set: Record<string, unknown>; mask: string[] }
   /** Where the request doesn't fit the schema. */
   problems?: Pointed[]
 }

@@ -10,6 +10,7 @@ import { readFolder } from './compile/folder.ts'
 import { readLinks, type WrittenLink } from './compile/links.ts'
 import { unmeteredOverlaps } from './compile/overlap.ts'
 import { readPolicies, type WrittenPolicy } from './compile/policies.ts'
+import { badRewrites } from './compile/rewrites.ts'
 import { readSchema } from './compile/schema.ts'
 import { placeAt } from './compile/source-text.ts'
 import { readTenant } from './compile/tenant.ts'
@@ -63,6 +64,7 @@ export const compile = async (
   }
   const loaded = take(load(bundle)).loaded
   if (loaded !== undefined) diagnostics.push(...overlaps(loaded, policies, links))
+  if (loaded !== undefined) diagnostics.push(...wrongRewrites(loaded, policies, links))
   return { ...(!hasErrors(diagnostics) && { bundle }), diagnostics: sorted(diagnostics) }
 }
 
@@ -124,6 +126,11 @@ const load = (bundle: Bundle): { loaded?: LoadedBundle; diagnostics: Diagnostic[
   const loaded = loadBundle(bundle, { tenant: bundle.settings.tenant, seq: 1, hash, local: true })
   return loaded.ok ? { loaded: loaded.bundle, diagnostics: [] } : { diagnostics: [error(loaded.problem)] }
 }
+
+const wrongRewrites = (loaded: LoadedBundle, policies: Policies, links: readonly WrittenLink[]): Diagnostic[] =>
+  badRewrites(loaded).map(({ policy, problem }) =>
+    error(problem, { policy, place: written(policy, policies, links)?.placeOf() }),
+  )
 
 const overlaps = (loaded: LoadedBundle, policies: Policies, links: readonly WrittenLink[]): Diagnostic[] =>
   unmeteredOverlaps(loaded.policies, loaded.rules, loaded.entities).map(({ metered, unmetered }) =>

@@ -8,6 +8,7 @@ import type { FactRecord } from '../facts/record.ts'
 import { type Fact, type Finding, verdictOf } from '../facts/verdict.ts'
 import { readUid } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'
+import type { Program } from '../settle/program.ts'
 import { settle } from '../settle/settle.ts'
 import type { Ask } from './ask.ts'
 import { judge } from './prepare.ts'
@@ -60,7 +61,9 @@ export const judgeAgain = async (
     finish: () => 'unknown' as const,
     approved: (policy: string) => decision.lifted.includes(policy),
   }
-  const again = denied ? { ...NOTHING, reason: denied.reason } : judgementOf(settle(program, state, now))
+  const again = denied
+    ? { ...NOTHING, reason: denied.reason }
+    : judgementOf(settle(asDeclared(program, decision), state, now))
   const recorded = judgementOf(decision)
   return {
     recorded,
@@ -70,6 +73,10 @@ export const judgeAgain = async (
     facts: records,
   }
 }
+
+/** What the caller declared then shows in what it was answered. */
+const asDeclared = (program: Program, { outcome }: { outcome: string }): Program =>
+  program.rewrite ? { ...program, rewrite: { ...program.rewrite, declared: outcome === 'modify' } } : program
 
 export type NotAgain = 'erased' | 'not_judged'
 

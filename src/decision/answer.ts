@@ -3,6 +3,7 @@ import type { Decided } from '../agent/call.ts'
 import { AccessRequest } from '../escalation/requestable.ts'
 import type { LoadedFacts } from '../facts/load.ts'
 import { type ClaimRecord, unknownFact } from '../facts/record.ts'
+import { Obligation, rewriteObligations } from './obligations.ts'
 import { reasons } from './reasons.ts'
 import type { Refusal } from './refusal.ts'
 
@@ -56,6 +57,12 @@ export const DecisionContext = v.object({
   continues: v.optional(v.string()),
   /** What became of each claim. */
   claims: v.optional(v.array(ClaimAnswer)),
+  /** The arguments to use, or to ask again with; where they aren't those of the request. */
+  arguments: v.optional(v.record(v.string(), v.unknown())),
+  /** Fields of the result that must be kept back. */
+  mask: v.optional(v.array(v.string())),
+  /** What has to be done with the decision (AuthZEN Obligations Profile, draft 1). */
+  obligations: v.optional(v.array(Obligation)),
   /** Whole seconds. */
   retry_after: v.optional(v.number()),
   /** How to ask a human, on step_up (Access Request and Approval Profile). */
@@ -93,9 +100,10 @@ export const answerOf = (
     waitAt: string
     permit?: string
     request?: AccessRequest
+    arguments?: Record<string, unknown>
   },
 ): Answer => ({
-  decision: decided.outcome === 'allow',
+  decision: decided.outcome === 'allow' || decided.outcome === 'modify',
   context: {
     evaluation_id: decided.evaluationId,
     evaluated_at: new Date(decided.at).toISOString(),
@@ -114,6 +122,8 @@ export const answerOf = (
     }),
     ...(decided.continues !== undefined && { continues: decided.continues }),
     ...(more.claims.length > 0 && { claims: more.claims.map(claim => claimAnswer(claim, more.tells)) }),
+    ...(more.arguments && { arguments: more.arguments }),
+    ...rewritten(decided, more.arguments),
     ...(decided.retryAfter !== undefined && { retry_after: decided.retryAfter }),
     ...(more.request && { access_request: more.request }),
     ...nextAction(decided, more.request),
@@ -134,6 +144,10 @@ const approvalUsed = ({ approvals = [], presented }: Decided) => {
   const used = approvals.find(({ id }) => id === presented) ?? approvals[0]
   return used && { approval: { id: used.id, approved_until: new Date(used.until).toISOString() } }
 }
+const rewritten = ({ outcome, rewrite }: Decided, args: Record<string, unknown> | undefined) => ({
+  ...(rewrite && rewrite.mask.length > 0 && { mask: rewrite.mask }),
+  ...(rewrite && outcome === 'modify' && { obligations: rewriteObligations(args, rewrite.mask) }),
+})
 
 /** Whether the caller is told what facts say of a name. */
 export type Tells = (name: string) => boolean

@@ -15,8 +15,9 @@ import type { Activation } from '../policy/source.ts'
 import { type Answer, answerOf, type Tells, unrecorded } from './answer.ts'
 import type { Ask } from './ask.ts'
 import { settleAt } from './object.ts'
-import { type Prepared, prepare } from './prepare.ts'
+import { hashesOf, intentOf, type Prepared, prepare } from './prepare.ts'
 import { isRefusal, type Refusal, refusal } from './refusal.ts'
+import { applied } from './rewrite.ts'
 import { sealed } from './sealed.ts'
 import { type FactsIo, type Truth, truthsOf } from './truth.ts'
 import type { Edge } from './what.ts'
@@ -198,6 +199,8 @@ const resultOf = async (settled: Settled, item: Prepared, call: Call, { signer }
     case 'decided': {
       const permit = await permitOf(settled, item, call, signer)
       const request = await requestOf(settled, item, call, signer)
+      const { set = {} } = settled.rewrite ?? {}
+      const args = Object.keys(set).length > 0 ? applied(item.ask, { set }).action.properties : undefined
       return answerOf(settled, {
         explain: explains(call),
         facts: call.bundle.facts,
@@ -206,6 +209,7 @@ const resultOf = async (settled: Settled, item: Prepared, call: Call, { signer }
         waitAt: waitAt(settled, item, call),
         ...(permit !== undefined && { permit }),
         ...(request && { request }),
+        ...(args && { arguments: args }),
       })
     }
     case 'too_many_attempts':
@@ -224,14 +228,18 @@ const requestOf = async (decided: Decided, { item }: Prepared, call: Call, signe
 /** Signed after the commit, and the same each time: only the signature is made anew for a retry. */
 const permitOf = async (decided: Decided, item: Prepared, call: Call, signer: Signer): Promise<string | undefined> => {
   if (decided.expiresAt === undefined) return undefined
+  // A retry's answer is that of its receipt, even where the policies have come to rewrite otherwise.
+  const asIs = !decided.rewrite && !item.item.program.rewrite
+  const used = decided.rewrite ? applied(item.ask, decided.rewrite) : item.ask
+  const { hash: actionHash, argumentsHash } = asIs ? item.intent : hashesOf(intentOf(used, item.who, call))
   return signPermit(signer, {
     tenant: call.identifier,
     evaluationId: decided.evaluationId,
     principals: item.who.principals,
     action: item.ask.action.name,
     resource: item.ask.resource,
-    argumentsHash: item.intent.argumentsHash,
-    actionHash: item.intent.actionHash,
+    argumentsHash,
+    actionHash,
     bundle: decided.bundle,
     issuedAt: decided.at,
     expiresAt: decided.expiresAt,

@@ -16,6 +16,7 @@ import { programOf } from './legs.ts'
 import { linksOf } from './links.ts'
 import { recordOf } from './record.ts'
 import { isRefusal, type Refusal } from './refusal.ts'
+import { type Judged, rewritten } from './rewrite.ts'
 import { needsOf, type Truth, untrue } from './truth.ts'
 import { environmentNames, what } from './what.ts'
 import { type Who, who } from './who.ts'
@@ -28,7 +29,7 @@ export type Prepared = {
   object: { name: string; agent: string; attempts: { capacity: number; windowMs: number } }
   item: Omit<DecideItem, 'idempotency'>
   /** What a permit says of the intent. */
-  intent: { actionHash: string; argumentsHash: string }
+  intent: { hash: string; argumentsHash: string }
 }
 
 /** Milliseconds that a permit lives. */
@@ -46,19 +47,15 @@ export const prepare = (ask: Ask, call: Call, presented?: Presented, truth?: Tru
   if (isRefusal(actor)) return actor
   const problems: Problem[] = []
   const links = linksOf(ask, problems)
-  const args = ask.action.properties ?? {}
-  const intent: Intent = {
-    tenant: call.tenant,
-    principals: actor.principals,
-    action: ask.action.name,
-    resource: ask.resource,
-    arguments: args,
-  }
-  const hash = actionHash(intent)
   const kept = redact(withoutProofs(ask), call.bundle.settings.privacy)
-  const judged = kept.denied ? { program: NO_PROGRAM, denied: kept.denied } : judge(ask, actor, call, truth, problems)
+  const judged = kept.denied
+    ? { ask, program: NO_PROGRAM, denied: kept.denied }
+    : judge(ask, actor, call, truth, problems)
+  const { program, denied } = judged
+  const intent = intentOf(judged.ask, actor, call)
+  const { hash, argumentsHash } = hashesOf(intent)
   // What holds a credential can be shown to nobody, so nobody can approve it.
-  const liftable = !kept.masked && judged.program.legs.some(leg => leg.forbids.some(forbid => forbid.liftable))
+  const liftable = !kept.masked && program.legs.some(leg => leg.forbids.some(forbid => forbid.liftable))
   return {
     ask,
     ...(presented && { presented }),
@@ -68,7 +65,8 @@ export const prepare = (ask: Ask, call: Call, presented?: Presented, truth?: Tru
       evaluationId: uuidv7(),
       // what was masked must not be guessed back from what is kept of the intent
       actionHash: kept.masked ? actionHash({ ...intent, ...shownOf(kept.ask) }) : hash,
-      ...judged,
+      program,
+      ...(denied && { denied }),
       ...links,
       ...(truth && { wait: { ms: call.bundle.facts.waitMs, needs: needsOf(truth, call.bundle) } }),
       ...recordOf(kept.ask, actor, call.caller, {
@@ -81,7 +79,7 @@ export const prepare = (ask: Ask, call: Call, presented?: Presented, truth?: Tru
       ...(liftable && { binding: bindingOf(ask, actor, call, { intent, actionHash: hash }) }),
       ...(presented && { approval: presented }),
     },
-    intent: { actionHash: hash, argumentsHash: contentHash(args) },
+    intent: { hash, argumentsHash },
   }
 }
 
@@ -123,22 +121,41 @@ const bindingOf = (
   }
 }
 
-/** What is left of an action to be settled, or why it is denied before that. */
+/** What is left of an action to be settled, rewritten where its permits say so, or why it is denied before that. */
 export const judge = (
   ask: Ask,
   actor: Who,
   call: Pick<Call, 'bundle' | 'edge'>,
   truth: Truth | undefined,
   problems: Problem[],
-): Pick<DecideItem, 'program' | 'denied'> => {
-  if (actor.unknown) return { program: NO_PROGRAM, denied: { reason: actor.unknown } }
-  const asked = what(ask, actor, call.bundle, call.edge, truth)
-  if ('reason' in asked) return { program: NO_PROGRAM, denied: asked }
-  if (problems.length > 0) return { program: NO_PROGRAM, denied: { reason: 'schema_mismatch', problems } }
-  const denied = untrue(truth, call.bundle)
-  if (denied) return { program: NO_PROGRAM, denied }
-  return { program: programOf(actor, asked, call.bundle, truth, call.edge.now) }
+): Judged => {
+  const { bundle, edge } = call
+  const evaluated = (asIs: Ask): Judged => {
+    const no = (denied: Judged['denied'] & object): Judged => ({ ask: asIs, program: NO_PROGRAM, denied })
+    if (actor.unknown) return no({ reason: actor.unknown })
+    const asked = what(asIs, actor, bundle, edge, truth)
+    if ('reason' in asked) return no(asked)
+    if (problems.length > 0) return no({ reason: 'schema_mismatch', problems })
+    const denied = untrue(truth, bundle)
+    return denied ? no(denied) : { ask: asIs, program: programOf(actor, asked, bundle, truth, edge.now) }
+  }
+  return rewritten(evaluated(ask), bundle, evaluated)
 }
+
+/** What the agent means to do, with the arguments as they are to be used. */
+export const intentOf = (ask: Ask, { principals }: Who, { tenant }: Pick<Call, 'tenant'>): Intent => ({
+  tenant,
+  principals,
+  action: ask.action.name,
+  resource: ask.resource,
+  arguments: ask.action.properties ?? {},
+})
+
+/** What a permit says of it. */
+export const hashesOf = (intent: Intent) => ({
+  hash: actionHash(intent),
+  argumentsHash: contentHash(intent.arguments),
+})
 
 export const objectOf = (
   { principals: { actor }, unknown }: Who,

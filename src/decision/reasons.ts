@@ -5,6 +5,11 @@
 export const reasons = {
   // decided by policy
   permitted: 'A policy permits the action and none forbids it.',
+  rewritten: 'A policy permits the action with other arguments, or with fields of its result kept back.',
+  modify_offered:
+    'The action would be permitted with the `arguments` and the `mask` given; ask again with them, or declare that you apply obligations.',
+  rewrite_conflict: 'Policies that permit the action would change it in ways that contradict each other.',
+  rewrite_unstable: 'What policies made of the action they would change again.',
   forbidden: 'A policy forbids the action.',
   not_permitted: 'No policy permits the action for every principal it needs.',
   policy_error: 'A forbid could not be evaluated, so it counts as matching.',

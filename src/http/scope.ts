@@ -18,6 +18,8 @@ const ScopeAnswer = v.object({
   condition: v.optional(v.record(v.string(), v.unknown())),
   /** Whether it has all that would be permitted one by one. It never has more. */
   exact: v.boolean(),
+  /** Fields that must be kept back of every row. */
+  mask: v.optional(v.array(v.string())),
   /** Seconds since the epoch: from then on it must not be used. */
   exp: v.number(),
   /** The activation that it comes from. */
@@ -40,6 +42,7 @@ const LIFE = 60
 const answerOf = ({ filter, exact, bundle, at, recorded, ...more }: Scoped, explain: boolean) => ({
   ...filter,
   exact,
+  ...(more.mask.length > 0 && { mask: more.mask }),
   exp: Math.floor(at / 1000) + LIFE,
   seq: bundle.seq,
   context: {
@@ -59,6 +62,7 @@ const without = (c: Context<AppEnv>, reason: 'no_policy' | 'bundle_stale') => {
     filter: { scope: 'never' },
     exact: true,
     inexact: [],
+    mask: [],
     recorded: false,
     at: c.var.now,
     bundle,

@@ -1,6 +1,7 @@
 import { Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
+import { OBLIGATION_TYPES } from '../decision/obligations.ts'
 import { publicJwks } from '../identity/keys.ts'
 import { json } from './describe.ts'
 import type { AppEnv } from './types.ts'
@@ -12,6 +13,8 @@ const Metadata = v.object({
   access_request_endpoint: v.string(),
   jwks_uri: v.string(),
   capabilities: v.array(v.string()),
+  /** AuthZEN Obligations Profile, draft 1. */
+  supported_obligations: v.array(v.string()),
   search_subject_endpoint: v.string(),
   search_resource_endpoint: v.string(),
   search_action_endpoint: v.string(),
@@ -35,6 +38,7 @@ export const wellKnown = new Hono<AppEnv>()
         access_request_endpoint: `${base}/access/v1/requests`,
         jwks_uri: `${base}/.well-known/jwks.json`,
         capabilities: ['urn:openid:authzen:capability:access-request'],
+        supported_obligations: OBLIGATION_TYPES,
         search_subject_endpoint: `${base}/access/v1/search/subject`,
         search_resource_endpoint: `${base}/access/v1/search/resource`,
         search_action_endpoint: `${base}/access/v1/search/action`,

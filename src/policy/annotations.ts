@@ -2,6 +2,7 @@ import type { Effect } from '../cedar/json.ts'
 import { type EscalationTerms, escalationAnnotations, termsProblem } from './escalation.ts'
 import { nearest } from './near.ts'
 import { parseDuration, parseRate, type Rate } from './rate.ts'
+import { CLAMP_EXAMPLE, MASK_EXAMPLE, type Rewrites, readClamp, readMask, readSet, SET_EXAMPLE } from './rewrites.ts'
 
 /**
  * What a policy's annotations mean. Cedar leaves annotations to the application; here each one is known, well formed
@@ -23,13 +24,14 @@ type Per = (typeof limitScopes)[number]
 /** Where the fault is: the annotation's name, or undefined where one is missing. */
 export type AnnotationProblem = { annotation?: string; message: string; hint?: string }
 
-type Meanings = EscalationTerms & {
-  limits: Limit[]
-  /** Facts that must be known, or the policy is neither true nor false. */
-  requires?: Requirement[]
-  /** For people only. */
-  doc?: string
-}
+type Meanings = EscalationTerms &
+  Rewrites & {
+    limits: Limit[]
+    /** Facts that must be known, or the policy is neither true nor false. */
+    requires?: Requirement[]
+    /** For people only. */
+    doc?: string
+  }
 
 /** What must be known, how long ago it may have been observed, and how old a copy may be. Milliseconds. */
 export type Requirement = { fact: string; maxAgeMs?: number; maxCacheMs?: number }
@@ -56,6 +58,9 @@ const annotations: Readonly<Record<string, Annotation>> = {
     ]),
   ),
   requires: { on: both, example: '@requires("orderTotal max_age 1h")', read: readRequires },
+  mask: { on: ['permit'], example: MASK_EXAMPLE, read: readMask },
+  set: { on: ['permit'], example: SET_EXAMPLE, read: readSet },
+  clamp: { on: ['permit'], example: CLAMP_EXAMPLE, read: readClamp },
 }
 
 export const POLICY_ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/
@@ -65,7 +70,7 @@ export const readAnnotations = (
   policy: { id: string; effect: Effect; textHash: string },
   given: Iterable<readonly [string, string]>,
 ): { rule: RuleMeta; problems: AnnotationProblem[] } => {
-  const rule: RuleMeta = { ...policy, limits: [] }
+  const rule: RuleMeta = { ...policy, limits: [], sets: [], clamps: [], mask: [] }
   const problems: AnnotationProblem[] = []
   let identified = false
   for (const [annotation, text] of given) {
@@ -83,6 +88,10 @@ export const readAnnotations = (
       else Object.assign(rule, meaning)
     }
   }
+  if (rewrites(rule) && rule.limits.length > 0) {
+    const hint = 'put the limit on a forbid'
+    problems.push({ annotation: 'limit', message: '@mask, @set and @clamp stand on permits without limits', hint })
+  }
   if (!identified) {
     problems.push({ message: 'the policy has no @id', hint: 'every policy needs one, such as @id("refund-small")' })
   }
@@ -90,6 +99,10 @@ export const readAnnotations = (
   if (disagreement) problems.push(disagreement)
   return { rule, problems }
 }
+
+/** Whether a permit changes what it permits. */
+export const rewrites = ({ sets, clamps, mask }: Rewrites): boolean =>
+  sets.length > 0 || clamps.length > 0 || mask.length > 0
 
 const badId = (text: string) => ({
   message: `@id(${JSON.stringify(text)}) is not an id`,

@@ -1,6 +1,8 @@
 import type { EntityUid } from '../cedar/json.ts'
 import { evaluatePartially } from '../cedar/partial.ts'
+import type { Ask } from '../decision/ask.ts'
 import { judgedOf } from '../decision/legs.ts'
+import { rewriteBy } from '../decision/rewrite.ts'
 import type { What } from '../decision/what.ts'
 import type { Who } from '../decision/who.ts'
 import type { RuleMeta } from '../policy/annotations.ts'
@@ -15,6 +17,8 @@ export type Scoping = {
   program: ScopeProgram
   /** Policies of which something can't be said in terms of attributes: there the filter has less than it could. */
   inexact: string[]
+  /** Fields to be kept back of every row, since a permit that may hold for one says so. */
+  mask: string[]
 }
 
 /** What the filter hangs on; the resource that was asked about is any of its type. */
@@ -24,11 +28,12 @@ const RESOURCE = 'resource'
  * The filter's parts for each principal of the chain. A permit with a limit has none, since a filter that holds for a
  * minute can't count; a forbid with a limit for each resource forbids, since nobody knows which are used up.
  */
-export const scopeOf = (who: Who, what: What, bundle: LoadedBundle): Scoping => {
+export const scopeOf = (who: Who, what: What, ask: Ask, bundle: LoadedBundle): Scoping => {
   const { actor } = who.principals
   const inexact = new Set<string>()
-  const legs = judgedOf(who, bundle).map(principal => legOf(principal, actor, what, bundle, inexact))
-  return { program: { v: 1, legs }, inexact: [...inexact].sort() }
+  const mask = new Set<string>()
+  const legs = judgedOf(who, bundle).map(principal => legOf(principal, actor, { what, ask, bundle, inexact, mask }))
+  return { program: { v: 1, legs }, inexact: [...inexact].sort(), mask: [...mask].sort() }
 }
 
 /** A filter of no more than this: D1 binds at most 100 parameters. */
@@ -47,13 +52,10 @@ export const isTooLarge = ({ legs }: ScopeProgram): boolean => {
 /** A permit with a limit can't be counted, and one that asks for facts has them for one action at a time. */
 const countsFor = ({ limits, requires }: RuleMeta): boolean => limits.length === 0 && (requires ?? []).length === 0
 
-const legOf = (
-  principal: EntityUid,
-  agent: EntityUid,
-  { action, resource, context, entities }: What,
-  bundle: LoadedBundle,
-  inexact: Set<string>,
-): ScopeLeg => {
+type Scope = { what: What; ask: Ask; bundle: LoadedBundle; inexact: Set<string>; mask: Set<string> }
+
+const legOf = (principal: EntityUid, agent: EntityUid, { what, ask, bundle, inexact, mask }: Scope): ScopeLeg => {
+  const { action, resource, context, entities } = what
   const { type } = resource
   const request = { principal, action, resource: { unknown: RESOURCE, type }, context }
   const { permit, forbid } = evaluatePartially(bundle.policies, request, entities)
@@ -74,7 +76,19 @@ const legOf = (
   const permits = [
     ...permit.satisfied.map(policy => ({ policy, when: true as Where })),
     ...permit.residual.map(residual => ({ policy: residual.policyId, when: bothOf(residual).yes })),
-  ].filter(({ policy, when }) => when !== false && countsFor(metaOf(policy)))
+  ]
+  // What a permit would change of each row's request no filter can: where it may hold, nothing is permitted.
+  const changing = [
+    ...permit.satisfied.map(policy => ({ policy, unless: false as Where })),
+    ...permit.residual.map(residual => ({ policy: residual.policyId, unless: bothOf(residual).no })),
+  ].filter(({ policy }) => {
+    const rewrite = rewriteBy([policy], ask, bundle)
+    if (rewrite === undefined) return false
+    if (rewrite === 'conflict' || !rewrite.declared || Object.keys(rewrite.set).length > 0) return true
+    for (const field of rewrite.mask) mask.add(field)
+    return false
+  })
+  const usable = permits.filter(({ policy, when }) => when !== false && countsFor(metaOf(policy)))
   const forbids = [
     ...forbid.satisfied.map(policy => ({ policy, unless: false as Where })),
     ...forbid.residual.map(residual => ({ policy: residual.policyId, unless: bothOf(residual).no })),
@@ -85,5 +99,6 @@ const legOf = (
   })
   // An error counts as a match, as it does in decisions; a meter doesn't help there.
   const errs = forbid.errored.map(({ policyId }) => ({ policy: policyId, unless: false as Where, meters: [] }))
-  return { permits, forbids: [...forbids, ...errs].filter(({ unless }) => unless !== true) }
+  const blocked = changing.map(({ policy, unless }) => ({ policy, unless, meters: [] }))
+  return { permits: usable, forbids: [...forbids, ...blocked, ...errs].filter(({ unless }) => unless !== true) }
 }

@@ -26,6 +26,8 @@ export type Scoped = {
   /** Whether the filter has everything that would be permitted one by one; it never has more. */
   exact: boolean
   inexact: string[]
+  /** Fields that must be kept back of every row. */
+  mask: string[]
   bundle: { seq: number; hash: string }
   at: number
   recorded: boolean
@@ -49,7 +51,7 @@ export const scope = async (
   const question = await questionOf({ ...ask, resource: { ...ask.resource, id: ANY } }, actor, call, deps.vault)
   const at = { bundle: { seq: bundle.seq, hash: bundle.hash }, at: edge.now }
   const nothing = (reason: Reason): Scoped => {
-    return { filter: { scope: 'never' }, exact: true, inexact: [], ...at, recorded: false, reason }
+    return { filter: { scope: 'never' }, exact: true, inexact: [], mask: [], ...at, recorded: false, reason }
   }
   if ('failed' in question) return nothing(question.failed)
   const scoping = scopingOf(ask, actor, call)
@@ -73,6 +75,7 @@ export const scope = async (
     filter: reply.result,
     exact: scoping.inexact.length === 0,
     inexact: scoping.inexact,
+    mask: scoping.mask,
     ...at,
     at: reply.at,
     recorded: true,
@@ -89,9 +92,14 @@ const placeholder = ({ resource: { type } }: ScopeQuery, { bundle }: Asked): str
 type Denied = Scoping & { denied?: { reason: Reason }; problems?: Problem[] }
 
 const scopingOf = (ask: Ask, actor: Who, { bundle, edge }: Asked): Denied => {
-  const nothing = (reason: Reason): Denied => ({ program: { v: 1, legs: [] }, inexact: [], denied: { reason } })
+  const nothing = (reason: Reason): Denied => ({
+    program: { v: 1, legs: [] },
+    inexact: [],
+    mask: [],
+    denied: { reason },
+  })
   if (actor.unknown) return nothing(actor.unknown)
   const asked = what(ask, actor, bundle, edge)
-  if (!('reason' in asked)) return scopeOf(actor, asked, bundle)
+  if (!('reason' in asked)) return scopeOf(actor, asked, ask, bundle)
   return { ...nothing(asked.reason), ...('problems' in asked && { problems: asked.problems }) }
 }

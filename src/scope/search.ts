@@ -1,11 +1,9 @@
 import type { Answered, Found, SearchCall } from '../agent/call.ts'
 import type { Ask } from '../decision/ask.ts'
-import { programOf } from '../decision/legs.ts'
 import { reached } from '../decision/object.ts'
-import { objectOf } from '../decision/prepare.ts'
+import { judge, objectOf } from '../decision/prepare.ts'
 import type { Reason } from '../decision/reasons.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
-import { what } from '../decision/what.ts'
 import { type Who, who } from '../decision/who.ts'
 import type { Program } from '../settle/program.ts'
 import { type State, settle } from '../settle/settle.ts'
@@ -130,9 +128,8 @@ const pageOf = (query: Query, call: Asked, from: number, limit: number): Page =>
 const promising = (ask: Ask, { caller, bundle, edge }: Asked): Program | undefined => {
   const actor = who(ask, caller, bundle)
   if (isRefusal(actor) || actor.unknown) return undefined
-  const asked = what(ask, actor, bundle, edge)
-  if ('reason' in asked) return undefined
-  const program = programOf(actor, asked, bundle, undefined, edge.now)
+  const { program, denied } = judge(ask, actor, { bundle, edge }, undefined, [])
+  if (denied) return undefined
   const { outcome } = settle(program, BEST, edge.now)
   return outcome === 'deny' || outcome === 'step_up' ? undefined : program
 }

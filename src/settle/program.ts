@@ -10,6 +10,17 @@ export type Program = {
   legs: Leg[]
   /** Fields that duties ask for and the request did not give. */
   absentDuties: string[]
+  /** What the permits change. The program is that of the changed request. */
+  rewrite?: Rewrite
+}
+
+export type Rewrite = {
+  /** Arguments that have another value than was asked for, with that value. */
+  set: Record<string, unknown>
+  /** Fields of the result that are kept back, sorted. */
+  mask: string[]
+  /** Whether the caller said that it applies rewrites; else they are only offered. */
+  declared: boolean
 }
 
 export type Leg = {

@@ -23,6 +23,8 @@ export type Settlement = {
     | 'duty_missing'
     | 'facts_missing'
     | 'approval_required'
+    | 'rewritten'
+    | 'modify_offered'
   /**
    * Ids of the policies that decided, sorted: the forbids that fit the line; the permits that are exhausted; on defer the
    * policies that hang on an unknown; on allow the permit that each leg uses. None where a permit or a duty's field is
@@ -85,7 +87,8 @@ export const settle = (program: Program, state: State, now: number): Settlement 
   const unapproved = lifting.filter(forbid => !(forbid.liftable && state.approved(forbid.policy, forbid.liftable)))
   if (unapproved.length > 0) return without('step_up', 'approval_required', unapproved)
 
-  // 8. rewritten arguments: no program carries them yet
+  // 8. rewritten arguments, or a masked result: no use to a caller that doesn't apply them
+  if (program.rewrite?.declared === false) return without('deny', 'modify_offered')
   // 9. allow
   const used = legs.map(leg =>
     usable(leg)
@@ -93,7 +96,7 @@ export const settle = (program: Program, state: State, now: number): Settlement 
       .reduce(preferred),
   )
   return {
-    ...without('allow', 'permitted', used),
+    ...(program.rewrite ? without('modify', 'rewritten', used) : without('allow', 'permitted', used)),
     charges: charge([...used, ...forbids], state, now),
     lifted: sorted(lifting.map(forbid => forbid.policy)),
   }

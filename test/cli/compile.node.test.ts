@@ -132,6 +132,39 @@ describe('what is refused, and where', () => {
       ['error rules.cedar:1:1 tenant.json has no approver group finance (add it to `approvers`)'],
     ],
     [
+      'a field that is none of the resource',
+      rules('@id("a") @mask("ssn") permit (principal, action, resource);'),
+      ['error rules.cedar:1:10 @mask("ssn"): "ssn" is not a field (write @mask('],
+    ],
+    [
+      'a bound that is no integer',
+      rules('@id("a") @clamp("arguments.pages <= many") permit (principal, action, resource);'),
+      ['error rules.cedar:1:10 @clamp("arguments.pages <= many"): "arguments.pages <= many" is not a bound (write'],
+    ],
+    [
+      'a value that is no JSON',
+      rules('@id("a") @set("arguments.pages = five") permit (principal, action, resource);'),
+      ['error rules.cedar:1:10 @set("arguments.pages = five"): "arguments.pages = five" sets no argument (write'],
+    ],
+    [
+      'a forbid that rewrites',
+      rules('@id("a") @set("arguments.pages = 5") forbid (principal, action, resource);'),
+      ["error rules.cedar:1:10 @set can't stand on a forbid"],
+    ],
+    [
+      'a permit that rewrites and has a limit',
+      rules('@id("a") @clamp("arguments.pages <= 5") @limit("5/h") permit (principal, action, resource);'),
+      ['error rules.cedar:1:41 @mask, @set and @clamp stand on permits without limits (put the limit on a forbid)'],
+    ],
+    [
+      'an argument that no action has, or has otherwise',
+      rules('@id("a") @set("arguments.pagez = 5, arguments.pages = true") permit (principal, action, resource);'),
+      [
+        'error rules.cedar:1:1 @set: action view has no argument pagez of type long',
+        'error rules.cedar:1:1 @set: action view has no argument pages of type bool',
+      ],
+    ],
+    [
       'a limit that is no rate',
       rules('@id("a") @limit("20 per hour") forbid (principal, action, resource);'),
       ['error rules.cedar:1:10 @limit("20 per hour") is not a rate (write @limit("20/h")'],

@@ -20,7 +20,7 @@ describe('annotations are read strictly', () => {
     ],
   ])('@limit("%s")', (limit, limits) => {
     expect(read({ id: 'p', limit })).toEqual({
-      rule: { id: 'p', effect: 'permit', textHash: 'h', limits },
+      rule: { id: 'p', effect: 'permit', textHash: 'h', limits, sets: [], clamps: [], mask: [] },
       problems: [],
     })
     expect(read({ id: 'p', limit }, 'forbid').rule.limits).toEqual(limits)
@@ -50,7 +50,7 @@ describe('annotations are read strictly', () => {
     ['Limit', 'did you mean @limit?'],
     ['ID', 'did you mean @id?'],
     ['dco', 'did you mean @doc?'],
-    ['mask', expect.stringContaining('there are @id, @doc, @limit')],
+    ['redact', expect.stringContaining('there are @id, @doc, @limit')],
     ['constructor', expect.stringContaining('there are @id, @doc, @limit')],
     ['__proto__', expect.stringContaining('there are @id, @doc, @limit')],
   ])('@%s is unknown', (annotation, hint) => {

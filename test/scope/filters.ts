@@ -37,7 +37,7 @@ export const judge = (bundle: Bundle, subject: string, args: Record<string, unkn
     return { actor, read }
   }
   const { actor, read } = asked({ type: 'Doc', id: '' })
-  const { program, inexact } = scopeOf(actor, read, loaded)
+  const { program, inexact } = scopeOf(actor, read, ask({ type: 'Doc', id: '' }), loaded)
   return {
     filter: isTooLarge(program)
       ? undefined

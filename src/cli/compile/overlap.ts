@@ -53,7 +53,7 @@ const meeting = (entities: EntityStore) => {
   }
 }
 
-const covers = (constraint: Constraint, entity: EntityRef, entities: EntityStore): boolean => {
+export const covers = (constraint: Constraint, entity: EntityRef, entities: EntityStore): boolean => {
   switch (constraint.op) {
     case 'any':
       return true
