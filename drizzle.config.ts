@@ -5,6 +5,7 @@ export default defineConfig({
   schema: [
     './src/audit/tables.ts',
     './src/audit/privacy/tables.ts',
+    './src/delegation/tables.ts',
     './src/escalation/tables.ts',
     './src/facts/tables.ts',
     './src/policy/tables.ts',

@@ -49,15 +49,8 @@ const calling = (origin: string, as: As, token: string) => {
     /** Asks for one action on its own behalf (AuthZEN evaluation); `context` holds claims, approvals and the like. */
     ask: async (action: Action, resource: Entity, context?: Record<string, unknown>): Promise<Answer> => {
       const subject = entity(as.agent ?? '')
-      const response = await call('/access/v1/evaluation', { subject, action, resource, ...(context && { context }) })
-      const answer = JSON.parse(await response.text())
-      if (!response.ok) return { outcome: `${response.status}`, why: answer.reason }
-      const { outcome, access_request, evaluation_id: id } = answer.context
-      const why = whyOf(answer.context)
-      if (!access_request) return { outcome, why, id }
-      const { expires_at, binding_token } = access_request
-      const denial = { evaluation_id: id, expires_at, binding_token }
-      return { outcome, why, id, request: { subject, action, resource, denial } }
+      const asked = { subject, action, resource }
+      return answerOf(await call('/access/v1/evaluation', { ...asked, ...(context && { context }) }), asked)
     },
   }
 }
@@ -68,14 +61,17 @@ type Told = {
   problems?: { pointer: string; code: string }[]
   missing?: { name: string; sources: string[] }[]
   claims?: { name: string; status: string; facts: { source: string; value: unknown }[] }[]
+  refused_by?: { grant?: string; principal?: Entity }[]
   retry_after?: number
 }
 
 /** What an answer says of its grounds, in one line. */
-const whyOf = ({ reason, policies = [], problems = [], missing = [], claims = [], retry_after }: Told): string =>
-  [
+const whyOf = (told: Told): string => {
+  const { reason, policies = [], problems = [], missing = [], claims = [], refused_by = [], retry_after } = told
+  return [
     reason,
     ...policies,
+    ...refused_by.map(({ grant, principal }) => (grant ? `grant …${grant.slice(-6)}` : principal?.id)),
     ...problems.map(({ pointer, code }) => `${pointer} ${code}`),
     ...missing.map(({ name, sources }) => `${name} of ${sources.join(' or ')}`),
     ...claims.map(({ name, status, facts }) =>
@@ -86,8 +82,21 @@ const whyOf = ({ reason, policies = [], problems = [], missing = [], claims = []
     ),
     ...(retry_after === undefined ? [] : [`again in ${retry_after} s`]),
   ].join(', ')
+}
 
 const entity = (uid: string): Entity => {
   const [, type = '', id = ''] = /^(.+)::"(.+)"$/.exec(uid) ?? []
   return { type, id }
+}
+
+/** What a decision's answer comes to; with how a human may be asked, where one may. */
+export const answerOf = async (response: Response, asked: object): Promise<Answer> => {
+  const answer = JSON.parse(await response.text())
+  if (!response.ok) return { outcome: `${response.status}`, why: answer.reason }
+  const { outcome, access_request, evaluation_id: id } = answer.context
+  const why = whyOf(answer.context)
+  if (!access_request) return { outcome, why, id }
+  const { expires_at, binding_token } = access_request
+  const denial = { evaluation_id: id, expires_at, binding_token }
+  return { outcome, why, id, request: { ...asked, denial } }
 }

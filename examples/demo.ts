@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Filter, predicate } from '../src/sdk/scope/index.ts'
 import { type Answer, agent as agentOf, type Receipt } from './agent.ts'
+import { delegated } from './delegated.ts'
 import { countersign, startWorker, wrangler } from './local.ts'
 import { rows, table } from './table.ts'
 
@@ -119,8 +120,31 @@ const story = async (origin: string, state: string): Promise<number> => {
     'step_up',
     finance.ask(refund(60_000), order('o-1006'), { approval: result.approval }),
   )
+  const runner = await delegated(origin, support.token, {
+    agent: { type: 'Agent', id: 'case-runner' },
+    // The task: one order, looked at as often as it takes, and ten euros given back at most.
+    authorization_details: [
+      { type: 'countersign_grant', actions: ['viewOrder'], resources: [order('o-1001')] },
+      {
+        type: 'countersign_grant',
+        actions: ['refund'],
+        resources: [order('o-1001')],
+        arguments: { amount: { lte: 1_000 } },
+      },
+    ],
+  })
+  await ask(
+    'case-runner, given one task by support-bot: look',
+    'allow',
+    runner.ask({ name: 'viewOrder' }, order('o-1001')),
+  )
+  await ask('case-runner: refund 5.00', 'allow', runner.ask(refund(500), order('o-1001')))
+  await ask('case-runner: refund 20.00, beyond its grant', 'deny', runner.ask(refund(2_000), order('o-1001')))
+  await ask('case-runner: look at another order', 'deny', runner.ask({ name: 'viewOrder' }, order('o-1002')))
+
   await admin.post('/v1/agents/Agent/support-bot/suspend', { reason: 'shown in the demo' })
   await ask('support-bot, suspended: look at order o-1001', 'deny', support.ask({ name: 'viewOrder' }, order('o-1001')))
+  await ask('case-runner, its parent suspended: look', 'deny', runner.ask({ name: 'viewOrder' }, order('o-1001')))
   await admin.post('/v1/agents/Agent/support-bot/resume', { reason: 'shown in the demo' })
   await ask('support-bot, resumed: look at order o-1001', 'allow', support.ask({ name: 'viewOrder' }, order('o-1001')))
 

@@ -14,7 +14,7 @@ export default createApp({ now: () => clock.now(), source: createSource() })
 
 export class AgentObject extends Agent {
   constructor(ctx: DurableObjectState, env: AgentEnv) {
-    super(ctx, { COLLECTOR: breakable(env.COLLECTOR), NOW: () => clock.now() })
+    super(ctx, { COLLECTOR: breakable(env.COLLECTOR), AGENT: env.AGENT, NOW: () => clock.now() })
   }
 
   override decide(call: DecideCall): DecideReply {

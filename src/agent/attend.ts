@@ -6,6 +6,7 @@ import { append } from './chain.ts'
 import { newerThan, ruleKey, stateOf, takeAttempt } from './decide.ts'
 import { writeLevel } from './meters.ts'
 import { claimProof } from './proofs.ts'
+import { isTaken } from './revocations.ts'
 import { openSelf } from './self.ts'
 import { planSweep } from './sweep.ts'
 
@@ -41,9 +42,10 @@ export const attend = <T>(
     const room = takeAttempt(storage, call.attempts, now)
     if (!room.taken) return { kind: 'too_many_attempts', retryAfter: room.retryAfter }
 
-    const reason = self.suspended ? 'suspended' : call.denied?.reason
+    const taken = call.lineage !== undefined && isTaken(storage, call.lineage)
+    const reason = self.suspended ? 'suspended' : taken ? 'revoked' : call.denied?.reason
     const { result, charges } =
-      reason === undefined ? answer(stateOf(storage, self, NO_APPROVALS), now) : { result: none, charges: [] }
+      reason === undefined ? answer(stateOf(storage, self, NO_APPROVALS, now), now) : { result: none, charges: [] }
     for (const { meter, level } of charges) writeLevel(storage, ruleKey(meter.key), meter, level)
     const said = {
       id: call.id,

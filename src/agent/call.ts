@@ -1,10 +1,11 @@
-import type { Body, Head, ReceiptKind, Secrets, StoredReceipt } from '../audit/receipt.ts'
+import type { Body, Head, ReceiptKind, RefusedBy, Secrets, StoredReceipt } from '../audit/receipt.ts'
 import type { Outcome } from '../decision/answer.ts'
 import type { Intent } from '../decision/intent.ts'
 import type { Reason } from '../decision/reasons.ts'
 import type { Pointed } from '../decision/refusal.ts'
 import type { Scope } from '../escalation/scope.ts'
 import type { ClaimRecord } from '../facts/record.ts'
+import type { Lineage } from '../identity/lineage.ts'
 import type { Liftable, Program } from '../settle/program.ts'
 import type { ScopeProgram } from '../settle/scope.ts'
 
@@ -27,6 +28,52 @@ export type DecideCall = {
   stop: 'never' | 'first_deny' | 'first_permit'
   /** The proof that came with a token that is bound to a key. */
   proof?: ProofClaim
+  /** What the caller's authority comes from. */
+  lineage?: Lineage
+}
+
+/** Hands authority on to another agent, or to a task of the same. */
+export type DelegateCall = {
+  v: 1
+  tenant: string
+  agent: string
+  /** Names the delegation, and the purse that it moves something to. */
+  id: string
+  now: number
+  attempts: { capacity: number; windowMs: number }
+  /** Signed things that must not pass a second time: a proof, an identity assertion. */
+  proofs: ProofClaim[]
+  lineage: Lineage
+  /** What leaves the agent's purse; `holder` is the name of the object that gets it, `until` in milliseconds. */
+  slice?: { purse: string; uses: number | null; amount: number | null; holder: string; until: number }
+  body: Body
+  secrets: Secrets
+}
+
+export type DelegateReply =
+  | { kind: 'delegated'; at: number; receipt: { seq: number; hash: string } }
+  | { kind: 'refused'; reason: Reason; retryAfter?: number }
+
+/** Opens a purse: what a delegation may use and spend. `until` in milliseconds. */
+export type FundCall = { id: string; uses: number | null; amount: number | null; until: number }
+
+export type Reclaimed =
+  | { kind: 'returned'; uses: number | null; amount: number | null }
+  /** Slices of it are still out. */
+  | { kind: 'pending' }
+  /** It was never opened, and won't be: all of it goes back. */
+  | { kind: 'never_came' }
+
+/** Takes away what an authority may come from, or gives it back. */
+export type RevokeCall = {
+  v: 1
+  key: string
+  /** Only what was issued until then, in milliseconds. */
+  before?: number
+  /** How long it has to be remembered: as long as a token from before may live. */
+  until: number
+  lifted: boolean
+  at: number
 }
 
 /** A DPoP proof that is to pass once. */
@@ -123,6 +170,8 @@ export type Decided = {
   retryAfter?: number
   /** On modify, or where that is offered: what is changed. */
   rewrite?: { set: Record<string, unknown>; mask: string[] }
+  /** The legs that refused. */
+  refusedBy?: RefusedBy[]
   /** Where the request doesn't fit the schema. */
   problems?: Pointed[]
   /** What became of the agent's claims, where this replays an answer; else the Worker knows. */
@@ -158,7 +207,10 @@ export type Refused =
 export type DecideReply = (Decided | Refused)[]
 
 /** A question that is no decision: what there is, not whether one thing may be done (rule 9). */
-export type QuestionCall = Pick<DecideCall, 'v' | 'tenant' | 'agent' | 'bundle' | 'now' | 'attempts' | 'proof'> & {
+export type QuestionCall = Pick<
+  DecideCall,
+  'v' | 'tenant' | 'agent' | 'bundle' | 'now' | 'attempts' | 'proof' | 'lineage'
+> & {
   /** UUIDv7, made by the Worker before the call. */
   id: string
   /** The bundle is one that earlier pages came from: a newer one doesn't matter. */

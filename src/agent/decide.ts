@@ -1,5 +1,6 @@
-import type { DecisionRecord } from '../audit/receipt.ts'
+import type { DecisionRecord, RefusedBy } from '../audit/receipt.ts'
 import { draw, levelAt, retryAfter } from '../settle/meters.ts'
+import type { Leg } from '../settle/program.ts'
 import { type Settlement, type State, settle } from '../settle/settle.ts'
 import { type Dependence, dependenceOf } from './after.ts'
 import { type Approvals, approvalsFor, withRefusal } from './approvals.ts'
@@ -8,7 +9,9 @@ import { append } from './chain.ts'
 import { decidedOf } from './decided.ts'
 import { readLevel, writeLevel } from './meters.ts'
 import { claimProof } from './proofs.ts'
+import { drawFrom, leftIn } from './purses.ts'
 import { findReply, keepReply } from './replies.ts'
+import { isTaken } from './revocations.ts'
 import { openSelf, type Self } from './self.ts'
 import { forbidsOf, hintUntil, keepStepUp } from './step-ups.ts'
 import { planSweep } from './sweep.ts'
@@ -46,13 +49,14 @@ const decideItem = (
   const now = Math.max(call.now, self.head?.at ?? 0)
   if (call.proof && !claimProof(storage, call.proof)) return { kind: 'replayed_proof' }
 
+  const taken = call.lineage !== undefined && isTaken(storage, call.lineage)
   const kept = item.idempotency && findReply(storage, item.idempotency.key, now)
   // what deferred is decided anew once its wait has ended
   const earlier = kept && hasEnded(storage, kept.decided.evaluationId) ? undefined : kept
   if (earlier) {
     if (earlier.requestHash !== item.idempotency?.requestHash) return { kind: 'idempotency_mismatch' }
     // a suspended agent gets no permit, not even one that was decided before: it is judged anew, and denied
-    if (!self.suspended || !permits(earlier.decided)) return { ...earlier.decided, replayed: true }
+    if (!(self.suspended || taken) || !permits(earlier.decided)) return { ...earlier.decided, replayed: true }
   }
 
   const newer = newerThan(self, call.bundle)
@@ -60,7 +64,8 @@ const decideItem = (
 
   const approvals = approvalsFor(storage, item, now)
   const judged: Settled =
-    denialOf(item, self) ?? withRefusal(settle(item.program, stateOf(storage, self, approvals), now), approvals)
+    denialOf(taken ? { ...item, denied: REVOKED } : item, self) ??
+    withRefusal(settle(item.program, stateOf(storage, self, approvals, now), now), approvals)
   const settled = dependent(judged, dependenceOf(storage, item), self)
   if (!permits(settled)) {
     const room = takeAttempt(storage, call.attempts, now)
@@ -68,6 +73,7 @@ const decideItem = (
   }
 
   for (const { meter, level } of settled.charges) writeLevel(storage, ruleKey(meter.key), meter, level)
+  for (const draw of settled.draws ?? []) drawFrom(storage, draw)
   const used = permits(settled) ? approvals.consume(settled.lifted, item.evaluationId) : []
   const continues = takeUp(storage, item)
   const decision = recordOf(settled, call, item, now, { used, continues })
@@ -89,6 +95,8 @@ const decideItem = (
   return decided
 }
 
+const REVOKED = { reason: 'revoked' } as const
+
 type Settled = Omit<Settlement, 'reason'> & Pick<DecisionRecord, 'reason' | 'problems'>
 
 /** An action that comes after others waits for them, unless it is denied anyway, and falls with them. */
@@ -107,9 +115,11 @@ export const stateOf = (
   storage: DurableObjectStorage,
   { suspended }: Self,
   { approved }: Pick<Approvals, 'approved'>,
+  now: number,
 ): State => ({
   suspended,
   meter: key => readLevel(storage, ruleKey(key)),
+  purse: (purse, counter) => leftIn(storage, purse, counter, now),
   // a session keeps no values yet, so nothing that hangs on them can be finished
   finish: () => 'unknown',
   approved,
@@ -165,11 +175,16 @@ const recordOf = (
   ...(permits(settled) && { expires_at: now + item.permitMs }),
   ...(settled.retryAfter !== undefined && { retry_after: settled.retryAfter }),
   ...((settled.outcome === 'modify' || settled.reason === 'modify_offered') && rewriteIn(item)),
+  ...(settled.refused && { refused_by: settled.refused.map(of => refusing(of, item)) }),
   ...(settled.problems !== undefined && { problems: settled.problems }),
 })
 
 const rewriteIn = ({ program: { rewrite } }: DecideItem): Pick<DecisionRecord, 'rewrite'> =>
   rewrite ? { rewrite: { set: rewrite.set, mask: rewrite.mask } } : {}
+
+/** Principals by the place of their leg: who a user is stands in a receipt only under the user's key. */
+const refusing = (of: Leg['of'], { program }: DecideItem): RefusedBy =>
+  of.kind === 'grant' ? { grant: of.id } : { leg: program.legs.findIndex(leg => leg.of === of) }
 
 const permits = ({ outcome }: Pick<Settlement, 'outcome'>): boolean => outcome === 'allow' || outcome === 'modify'
 

@@ -14,6 +14,7 @@ export const decidedOf = ({ seq, hash, at }: StoredReceipt, decision: DecisionRe
   ...(decision.wait_until !== undefined && { waitUntil: decision.wait_until }),
   ...(decision.continues !== undefined && { continues: decision.continues }),
   ...(decision.retry_after !== undefined && { retryAfter: decision.retry_after }),
+  ...(decision.refused_by && { refusedBy: decision.refused_by }),
   ...(decision.problems !== undefined && { problems: decision.problems }),
   ...(decision.escalate && {
     escalate: {

@@ -8,13 +8,18 @@ import type {
   Answered,
   DecideCall,
   DecideReply,
+  DelegateCall,
+  DelegateReply,
   Found,
+  FundCall,
   NoteCall,
   ProofClaim,
+  Reclaimed,
   RequestCall,
   RequestReply,
   ResolveCall,
   ResolveReply,
+  RevokeCall,
   ScopeCall,
   SearchCall,
   Standing,
@@ -23,12 +28,15 @@ import type {
   Waiting,
 } from './call.ts'
 import { decide } from './decide.ts'
+import { delegate, fund, reclaim, returning } from './delegate.ts'
 import { note } from './note.ts'
 import { flushing, refill, unflushed } from './outbox.ts'
 import { claimProof } from './proofs.ts'
 import { pruning } from './prune.ts'
+import { type Purse, readPurse } from './purses.ts'
 import { receiptsAfter } from './receipts.ts'
 import { resolve, revoke } from './resolutions.ts'
+import { setRevoked } from './revocations.ts'
 import { schema } from './schema.ts'
 import { scope } from './scope.ts'
 import { search } from './search.ts'
@@ -39,7 +47,12 @@ import { planSweep, sweeping } from './sweep.ts'
 import { expiring, readWait, wake } from './waits.ts'
 
 /** What the object needs of its Worker. `NOW` is there in tests alone. */
-export type AgentEnv = { COLLECTOR: DurableObjectNamespace<CollectorObject>; NOW?: () => number }
+export type AgentEnv = {
+  COLLECTOR: DurableObjectNamespace<CollectorObject>
+  /** Other agents' objects, which hold slices of this one's purses. */
+  AGENT: DurableObjectNamespace<AgentObject>
+  NOW?: () => number
+}
 
 /** One agent's state and the chain of its receipts; also each of the chains of callers that no bundle knows. */
 export class AgentObject extends DurableObject<AgentEnv> {
@@ -73,6 +86,27 @@ export class AgentObject extends DurableObject<AgentEnv> {
 
   scope(call: ScopeCall): Answered<Filter> {
     return scope(this.ctx.storage, this.#chain, call, this.#clock)
+  }
+
+  delegate(call: DelegateCall): DelegateReply {
+    return delegate(this.ctx.storage, this.#chain, call, this.#clock)
+  }
+
+  fund(call: FundCall): void {
+    fund(this.ctx.storage, call, this.#clock())
+  }
+
+  reclaim({ id, until }: { id: string; until: number }): Reclaimed {
+    return reclaim(this.ctx.storage, id, until)
+  }
+
+  takeAway(call: RevokeCall): { confirmedAt: number } {
+    return setRevoked(this.ctx.storage, call, this.#clock)
+  }
+
+  /** What is left in a purse of this agent. */
+  left({ purse }: { purse: string }): Purse | undefined {
+    return readPurse(this.ctx.storage, purse)
   }
 
   suspend(call: StandingCall): Standing {
@@ -154,6 +188,11 @@ export class AgentObject extends DurableObject<AgentEnv> {
       prune: pruning(storage, this.#clock),
       sweep: sweeping(storage, this.#clock),
       wait: expiring(storage, this.#clock),
+      slice: returning(
+        storage,
+        (holder, id, until) => this.env.AGENT.getByName(holder).reclaim({ id, until }),
+        this.#clock,
+      ),
     }
     await runDue(storage, handlers, this.#clock)
     this.#tellEnded()

@@ -71,4 +71,26 @@ export const schema: readonly string[] = [
   // Tasks whose end was taken in: an outbox may tell of one twice.
   'CREATE TABLE resolution (task TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID',
   waitTable,
+  // What grants count: null where a grant doesn't count that.
+  `CREATE TABLE purse (
+    id TEXT PRIMARY KEY,
+    uses INTEGER,
+    amount INTEGER,
+    until INTEGER NOT NULL,
+    closed INTEGER NOT NULL DEFAULT 0
+  ) WITHOUT ROWID`,
+  // What left a purse for another object, until what is left of it comes back.
+  `CREATE TABLE slice (
+    id TEXT PRIMARY KEY,
+    purse TEXT NOT NULL,
+    holder TEXT NOT NULL,
+    uses INTEGER,
+    amount INTEGER
+  ) WITHOUT ROWID`,
+  // What authorities may come from and was taken away; null: all of it, whenever it was issued.
+  `CREATE TABLE revoked (
+    key TEXT PRIMARY KEY,
+    before INTEGER,
+    until INTEGER NOT NULL
+  ) WITHOUT ROWID`,
 ]

@@ -21,6 +21,9 @@ const KEPT = [
   { table: 'step_up', until: 'until', stays: 0 },
   { table: 'resolution', until: 'until', stays: 0 },
   { table: 'approval', until: 'until', stays: LAPSED_MS },
+  { table: 'revoked', until: 'until', stays: 0 },
+  // What is left of it must still be taken back.
+  { table: 'purse', until: 'until', stays: LAPSED_MS },
 ] as const
 
 export const sweeping = ({ sql }: DurableObjectStorage, clock: () => number): Handler => ({

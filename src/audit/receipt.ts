@@ -13,6 +13,7 @@ export type ReceiptKind =
   | 'erasure'
   | 'escalation'
   | 'expiry'
+  | 'delegation'
 
 /**
  * What a receipt's hash covers. The body is committed to, not embedded, so that personal values can be erased later
@@ -51,6 +52,9 @@ export const clearValue = (secrets: Secrets, name: string): unknown => {
  */
 export type Body = Record<string, unknown>
 
+/** A grant by its id, or a principal by the place of its leg: the agent, those that delegated to it, the user. */
+export type RefusedBy = { grant: string } | { leg: number }
+
 /** What the object adds to the body of a decision's receipt. */
 export type DecisionRecord = {
   evaluation_id: string
@@ -78,6 +82,8 @@ export type DecisionRecord = {
   retry_after?: number
   /** The arguments that were changed, and the fields of the result that are kept back. */
   rewrite?: { set: Record<string, unknown>; mask: string[] }
+  /** The legs that refused: principals and grants. */
+  refused_by?: RefusedBy[]
   /** Where the request doesn't fit the schema. */
   problems?: Pointed[]
 }

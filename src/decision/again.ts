@@ -6,6 +6,7 @@ import { factOf } from '../facts/find.ts'
 import type { Row } from '../facts/ledger.ts'
 import type { FactRecord } from '../facts/record.ts'
 import { type Fact, type Finding, verdictOf } from '../facts/verdict.ts'
+import type { Grant } from '../identity/grant.ts'
 import { readUid } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import type { Program } from '../settle/program.ts'
@@ -42,10 +43,11 @@ export const judgeAgain = async (
   const secrets = v.safeParse(Secrets, receipt.secrets)
   if (!secrets.success) return 'erased'
   const { agent, delegated_by: chain, groups, roles, now, decision } = body.output
-  const { user, ip, facts } = secrets.output
+  const { user, ip, facts, grants } = secrets.output
   const who: Who = {
     principals: { actor: agent, chain, ...(user && { user: user.value }) },
     groups,
+    grants: grants?.value ?? [],
     asserts: roles.includes('pep'),
   }
   const records = facts?.value ?? []
@@ -58,6 +60,7 @@ export const judgeAgain = async (
   const state = {
     suspended: false,
     meter: () => undefined,
+    purse: () => Number.POSITIVE_INFINITY,
     finish: () => 'unknown' as const,
     approved: (policy: string) => decision.lifted.includes(policy),
   }
@@ -91,7 +94,14 @@ const CALLERS: readonly string[] = [
   'redaction_failed',
 ]
 /** What the agent's object decided by what it alone knows. */
-const STATE: readonly string[] = ['suspended', 'rate_limited', 'budget_exhausted', 'dependency_denied']
+const STATE: readonly string[] = [
+  'suspended',
+  'revoked',
+  'rate_limited',
+  'budget_exhausted',
+  'grant_exhausted',
+  'dependency_denied',
+]
 
 const judgementOf = ({ outcome, reason, policies, missing }: Judgement): Judgement => ({
   outcome,
@@ -131,6 +141,7 @@ const Secrets = v.object({
   asserted: v.optional(
     secret(v.object({ subject: v.optional(Json), resource: v.optional(Json), context: v.optional(Json) })),
   ),
+  grants: v.optional(secret(v.custom<Grant[]>(Array.isArray))),
   facts: v.optional(secret(v.custom<FactRecord[]>(Array.isArray))),
 })
 type Secrets = v.InferOutput<typeof Secrets>

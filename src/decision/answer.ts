@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import type { Decided } from '../agent/call.ts'
+import type { EntityUid } from '../cedar/json.ts'
 import { AccessRequest } from '../escalation/requestable.ts'
 import type { LoadedFacts } from '../facts/load.ts'
 import { type ClaimRecord, unknownFact } from '../facts/record.ts'
@@ -71,6 +72,15 @@ export const DecisionContext = v.object({
   next_action: v.optional(v.picklist(['request', 'retry', 'none'])),
   /** The approval that let the action pass. */
   approval: v.optional(v.object({ id: v.string(), approved_until: v.pipe(v.string(), v.isoTimestamp()) })),
+  /** Whose authority didn't reach: grants, by their ids; principals where policies are shown too. */
+  refused_by: v.optional(
+    v.array(
+      v.union([
+        v.object({ grant: v.string() }),
+        v.object({ principal: v.object({ type: v.string(), id: v.string() }) }),
+      ]),
+    ),
+  ),
 })
 
 /** An AuthZEN Decision (Authorization API 1.0, Information Model, Decision). */
@@ -89,20 +99,23 @@ export const FailedItem = v.object({
 })
 export type FailedItem = v.InferOutput<typeof FailedItem>
 
+type Shown = {
+  explain: boolean
+  facts: LoadedFacts
+  claims: readonly ClaimRecord[]
+  tells: Tells
+  waitAt: string
+  permit?: string
+  /** How a human may be asked. */
+  request?: AccessRequest
+  /** The arguments to use, where they were changed. */
+  arguments?: Record<string, unknown>
+  /** Whom the first legs judged, in their order. */
+  judged: readonly EntityUid[]
+}
+
 /** The answer to what an agent's object decided and recorded. */
-export const answerOf = (
-  decided: Decided,
-  more: {
-    explain: boolean
-    facts: LoadedFacts
-    claims: readonly ClaimRecord[]
-    tells: Tells
-    waitAt: string
-    permit?: string
-    request?: AccessRequest
-    arguments?: Record<string, unknown>
-  },
-): Answer => ({
+export const answerOf = (decided: Decided, more: Shown): Answer => ({
   decision: decided.outcome === 'allow' || decided.outcome === 'modify',
   context: {
     evaluation_id: decided.evaluationId,
@@ -128,6 +141,7 @@ export const answerOf = (
     ...(more.request && { access_request: more.request }),
     ...nextAction(decided, more.request),
     ...approvalUsed(decided),
+    ...refusedBy(decided, more),
   },
 })
 
@@ -148,6 +162,16 @@ const rewritten = ({ outcome, rewrite }: Decided, args: Record<string, unknown> 
   ...(rewrite && rewrite.mask.length > 0 && { mask: rewrite.mask }),
   ...(rewrite && outcome === 'modify' && { obligations: rewriteObligations(args, rewrite.mask) }),
 })
+
+/** An agent has its grants before it, so it may know which of them refused. */
+const refusedBy = ({ refusedBy = [] }: Decided, { explain, judged }: Shown): Pick<Answer['context'], 'refused_by'> => {
+  const shown = refusedBy.flatMap((by): NonNullable<Answer['context']['refused_by']> => {
+    if ('grant' in by) return [{ grant: by.grant }]
+    const principal = explain ? judged[by.leg] : undefined
+    return principal ? [{ principal: { type: principal.type, id: principal.id } }] : []
+  })
+  return shown.length > 0 ? { refused_by: shown } : {}
+}
 
 /** Whether the caller is told what facts say of a name. */
 export type Tells = (name: string) => boolean

@@ -14,6 +14,8 @@ import type { LoadedBundle } from '../policy/load.ts'
 import type { Activation } from '../policy/source.ts'
 import { type Answer, answerOf, type Tells, unrecorded } from './answer.ts'
 import type { Ask } from './ask.ts'
+import { judgedOf } from './legs.ts'
+import { lineageIn } from './lineage.ts'
 import { settleAt } from './object.ts'
 import { hashesOf, intentOf, type Prepared, prepare } from './prepare.ts'
 import { isRefusal, type Refusal, refusal } from './refusal.ts'
@@ -32,6 +34,8 @@ export type Call = {
   edge: Edge
   requestId?: string
   idempotency?: { key: string; bodyHash: string }
+  /** What the caller's authority comes from was taken away, or nobody can say now whether it was. */
+  taken?: 'yes' | 'unknown'
   /** The caller's proof, if it isn't claimed yet: the agent's object does it with the decision. */
   proof?: ProofClaim
   stop: DecideCall['stop']
@@ -147,6 +151,7 @@ const settleRun = async (run: Run, call: Call, deps: Deps, mayMove: boolean): Pr
     ),
     stop,
     ...(call.proof && { proof: call.proof }),
+    ...lineageIn(call.caller),
   })
   const deny = (reason: Unrecorded, from = 0) =>
     items.slice(from).map(({ index, prepared }): Placed => [index, closed(reason, prepared, call)])
@@ -203,6 +208,7 @@ const resultOf = async (settled: Settled, item: Prepared, call: Call, { signer }
       const args = Object.keys(set).length > 0 ? applied(item.ask, { set }).action.properties : undefined
       return answerOf(settled, {
         explain: explains(call),
+        judged: judgedOf(item.who, call.bundle),
         facts: call.bundle.facts,
         claims: settled.replayed ? (settled.claims ?? []) : claimsIn(item.item.secrets),
         tells: tellsOf(call),

@@ -3,16 +3,21 @@ import { evaluatePartially } from '../cedar/partial.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import { metersOf } from '../policy/meters.ts'
 import type { Leg, Program, Rule } from '../settle/program.ts'
+import { grantLegs } from './grant-legs.ts'
 import { unmetIn } from './requirements.ts'
 import type { Truth } from './truth.ts'
 import type { What } from './what.ts'
 import type { Who } from './who.ts'
 
-/** Evaluates for each principal of the chain, everything else being equal: what is left goes to the agent's object. */
+/**
+ * Evaluates for each principal of the chain, everything else being equal, and for each grant: what is left goes to the
+ * agent's object.
+ */
 export const programOf = (who: Who, what: What, bundle: LoadedBundle, truth?: Truth, now = 0): Program => {
   const { actor } = who.principals
   const judging = { what, bundle, truth, now }
-  return { v: 1, legs: judgedOf(who, bundle).map(uid => legOf(uid, actor, judging)), absentDuties: [] }
+  const legs = judgedOf(who, bundle).map(uid => legOf(uid, actor, judging))
+  return { v: 1, legs: [...legs, ...grantLegs(who.grants, actor, what, bundle.schema, now)], absentDuties: [] }
 }
 
 /** The principals that must be permitted, each for itself. */

@@ -125,7 +125,7 @@ const bindingOf = (
 export const judge = (
   ask: Ask,
   actor: Who,
-  call: Pick<Call, 'bundle' | 'edge'>,
+  call: Pick<Call, 'bundle' | 'edge' | 'taken'>,
   truth: Truth | undefined,
   problems: Problem[],
 ): Judged => {
@@ -133,6 +133,7 @@ export const judge = (
   const evaluated = (asIs: Ask): Judged => {
     const no = (denied: Judged['denied'] & object): Judged => ({ ask: asIs, program: NO_PROGRAM, denied })
     if (actor.unknown) return no({ reason: actor.unknown })
+    if (call.taken) return no({ reason: call.taken === 'yes' ? 'revoked' : 'control_unreachable' })
     const asked = what(asIs, actor, bundle, edge, truth)
     if ('reason' in asked) return no(asked)
     if (problems.length > 0) return no({ reason: 'schema_mismatch', problems })

@@ -12,6 +12,8 @@ export const reasons = {
   rewrite_unstable: 'What policies made of the action they would change again.',
   forbidden: 'A policy forbids the action.',
   not_permitted: 'No policy permits the action for every principal it needs.',
+  outside_grant: 'Policy permits the action, but a grant that the token carries does not reach that far.',
+  grant_exhausted: 'What a grant allows to use or to spend is used up.',
   policy_error: 'A forbid could not be evaluated, so it counts as matching.',
   rate_limited: 'A rate limit is exhausted; `retry_after` says when there is room again.',
   budget_exhausted: 'A budget is exhausted.',
@@ -34,6 +36,7 @@ export const reasons = {
   duty_missing: 'The request lacks a field that policy demands.',
   // decided by state
   suspended: 'The agent is suspended.',
+  revoked: 'An agent, a user or a delegation that the authority comes from was suspended or revoked.',
   chain_fork: "The agent's receipt chain was contradicted, so nothing more is decided on it.",
   // decided by the request
   unknown_agent: "The token is genuine, but the tenant's bundle knows no such agent.",
@@ -48,6 +51,10 @@ export const reasons = {
   bundle_stale: 'The policies could not be confirmed as current within the stated bound.',
   control_unreachable: 'The decision could not be settled in time; nothing may be taken as allowed.',
   overloaded: 'The agent asks for more decisions than its object can settle.',
+  // no token
+  grant_widens: 'More is asked for than the grants of the delegating token cover.',
+  grant_uncounted: 'The delegating token counts uses or a budget: the request must say how much goes over.',
+  chain_too_long: 'More agents would stand in one chain than are taken.',
   // not decisions: problems with the call (RFC 9457)
   unauthenticated: 'No bearer token was given.',
   invalid_token: 'The token was refused.',

@@ -13,7 +13,7 @@ import type { Who } from './who.ts'
  */
 export const recordOf = (
   ask: Ask,
-  { principals, groups, asserts }: Who,
+  { principals, groups, grants, asserts }: Who,
   caller: Caller,
   more: { actionHash?: string; edge: Edge; truth: Truth | undefined; requestId?: string },
 ): { body: Body; secrets: Record<string, Secret> } => {
@@ -33,6 +33,7 @@ export const recordOf = (
   const records = more.truth ? recordsOf(more.truth) : []
   if (records.length > 0) personal.facts = records
   if (more.edge.ip !== undefined && !asserts) personal.ip = more.edge.ip
+  if (grants.length > 0) personal.grants = grants
   const secrets = secretsOf(personal)
   const body: Body = {
     agent: actor,

@@ -48,7 +48,10 @@ const denied = (ask: Ask, reason: 'rewrite_conflict' | 'rewrite_unstable'): Judg
 
 /** What the true permits of all legs make of the request; `undefined` where they leave it as it is. */
 const rewriteOf = ({ legs }: Program, ask: Ask, bundle: LoadedBundle): Rewrite | 'conflict' | undefined => {
-  const permits = legs.flatMap(leg => leg.permits.filter(({ when }) => when === true).map(({ policy }) => policy))
+  // A grant's name may be that of a policy, and says nothing of rewriting.
+  const permits = legs
+    .filter(leg => leg.of.kind === 'principal')
+    .flatMap(leg => leg.permits.filter(({ when }) => when === true).map(({ policy }) => policy))
   return rewriteBy(permits, ask, bundle)
 }
 

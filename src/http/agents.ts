@@ -4,6 +4,8 @@ import * as v from 'valibot'
 import { read } from '../decision/ask.ts'
 import { agentName } from '../decision/prepare.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
+import { takeAway } from '../delegation/take-away.ts'
+import { entityKey } from '../identity/lineage.ts'
 import { uidText } from '../identity/uid.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
@@ -11,7 +13,8 @@ import { json, jsonBody, problems } from './describe.ts'
 import { problem } from './problem.ts'
 import type { AppEnv } from './types.ts'
 
-const Why = v.object({ reason: v.pipe(v.string(), v.minLength(1), v.maxLength(1_000)) })
+/** Why an admin does it. */
+export const Why = v.object({ reason: v.pipe(v.string(), v.minLength(1), v.maxLength(1_000)) })
 
 const Standing = v.object({
   suspended: v.boolean(),
@@ -22,6 +25,8 @@ const Standing = v.object({
   confirmed_at: v.pipe(v.string(), v.isoTimestamp()),
   /** Whether this call changed it; repeating one changes nothing. */
   changed: v.boolean(),
+  /** How many other agents hold something that comes from it, and were told. */
+  descendants: v.number(),
 })
 
 const described = (summary: string) =>
@@ -68,13 +73,26 @@ const stand = async (c: Context<AppEnv>, change: 'suspend' | 'resume'): Promise<
     reason: why.reason,
     at: c.var.now,
   })
-  const { suspended, since, by, confirmedAt, changed } = standing
+  const { suspended, since, by, changed } = standing
+  // The agent's own object comes first: from then on it hands nothing on.
+  const { confirmedAt, told } = await takeAway(
+    {
+      tenant,
+      key: entityKey(agent),
+      by: c.var.session.caller.name,
+      reason: why.reason,
+      lifted: change === 'resume',
+      now: Math.max(c.var.now, standing.confirmedAt),
+    },
+    { db: c.env.DB, agents: c.env.AGENT },
+  )
   return c.json({
     suspended,
     ...(since !== undefined && { since: new Date(since).toISOString() }),
     ...(by !== undefined && { by }),
     confirmed_at: new Date(confirmedAt).toISOString(),
     changed,
+    descendants: told,
   } satisfies v.InferOutput<typeof Standing>)
 }
 

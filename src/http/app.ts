@@ -2,13 +2,16 @@ import { Hono } from 'hono'
 import { methodNotAllowed } from 'hono/method-not-allowed'
 import { openAPIRouteHandler } from 'hono-openapi'
 import { refusal } from '../decision/refusal.ts'
+import { createRevocations } from '../delegation/revocations.ts'
 import { createKeySets } from '../identity/key-sets.ts'
 import { access } from './access.ts'
 import { again } from './again.ts'
 import { agents } from './agents.ts'
 import { approvals } from './approvals.ts'
+import { delegations } from './delegations.ts'
 import { erasures } from './erasures.ts'
 import { escalations } from './escalations.ts'
+import { events } from './events.ts'
 import { facts } from './facts.ts'
 import { keeping } from './keeping.ts'
 import { log } from './log.ts'
@@ -18,14 +21,16 @@ import { requests } from './requests.ts'
 import { scope } from './scope.ts'
 import { search } from './search.ts'
 import { placeOf } from './tenant.ts'
+import { token } from './token.ts'
 import type { AppEnv, Parts } from './types.ts'
 import { waits } from './waits.ts'
 import { webhooks } from './webhooks.ts'
 import { wellKnown } from './well-known.ts'
+import { whoami } from './whoami.ts'
 
 /** The Worker's HTTP side. Routes are written once: the tenant is taken off the path before they are matched. */
 export const createApp = (given: Pick<Parts, 'now' | 'source'> & Partial<Parts>) => {
-  const parts: Parts = { keySets: createKeySets(), fetch, ...given }
+  const parts: Parts = { keySets: createKeySets(), revocations: createRevocations(), fetch, ...given }
   const app = new Hono<AppEnv>({
     getPath: (request, options) => {
       // Hono calls this with the bindings on every request.
@@ -74,6 +79,10 @@ export const createApp = (given: Pick<Parts, 'now' | 'source'> & Partial<Parts>)
   app.route('/', again)
   app.route('/', facts)
   app.route('/', waits)
+  app.route('/', token)
+  app.route('/', whoami)
+  app.route('/', delegations)
+  app.route('/', events)
   app.route('/', log)
   app.route('/', erasures)
   app.route('/', keeping)

@@ -7,7 +7,7 @@ import type { AppEnv } from './types.ts'
 /** What every question of an authenticated caller is asked with. */
 export const askedOf = (
   c: Context<AppEnv>,
-): Pick<Call, 'tenant' | 'caller' | 'bundle' | 'proof' | 'edge' | 'requestId'> => {
+): Pick<Call, 'tenant' | 'caller' | 'bundle' | 'proof' | 'taken' | 'edge' | 'requestId'> => {
   const { place, now, session } = c.var
   const requestId = c.req.header('x-request-id')
   const ip = c.req.header('cf-connecting-ip')

@@ -4,13 +4,16 @@ import { type Refusal, refusal } from '../decision/refusal.ts'
 import { sha256 } from '../durable/hash.ts'
 import { nameOf } from '../durable/names.ts'
 import type { Caller, Role } from '../identity/caller.ts'
+import type { Claims } from '../identity/claims.ts'
 import { PROOF_AGE, type Proof } from '../identity/dpop.ts'
 import type { KeyIo } from '../identity/key-sets.ts'
 import { noncesOf } from '../identity/nonces.ts'
+import { ownIssuer } from '../identity/own-issuer.ts'
 import { requireRole } from '../identity/roles.ts'
 import { authenticate, type Unauthenticated, type Verification } from '../identity/verify.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import type { SourceIo } from '../policy/source.ts'
+import type { Issuer } from '../policy/tenant.ts'
 import { problem } from './problem.ts'
 import { identifierOf } from './tenant.ts'
 import type { AppEnv } from './types.ts'
@@ -19,6 +22,9 @@ import type { AppEnv } from './types.ts'
 export type Session = {
   bundle: LoadedBundle
   caller: Caller
+  claims: Claims
+  /** What the caller's authority comes from was taken away, or nobody can say now whether it was. */
+  taken?: 'yes' | 'unknown'
   /** A proof that must not pass again, where the route's own call to an agent's object sees to that. */
   proof?: ProofClaim
 }
@@ -39,12 +45,19 @@ export const authenticated = (
     if (!found.ok) return without(c, found.reason)
     const session = await sessionOf(c, found.bundle)
     if (session instanceof Response) return session
-    const { caller, proof } = session
+    const { caller, claims, proof } = session
     if (requireRole(caller, ...roles)) return problem(refusal(403, 'forbidden_role'))
     // A PEP asks about many agents: no one agent's object would see its proof a second time.
     const settled = settles && !caller.roles.includes('pep')
     if (proof && !settled && !(await claimed(c, caller, proof))) return problem(refusal(401, 'invalid_dpop_proof'))
-    c.set('session', { bundle: found.bundle, caller, ...(proof && settled && { proof }) })
+    const taken = await takenFrom(c, caller)
+    c.set('session', {
+      bundle: found.bundle,
+      caller,
+      claims,
+      ...(proof && settled && { proof }),
+      ...(taken !== 'no' && { taken }),
+    })
     await next()
     return
   }
@@ -53,11 +66,17 @@ export const authenticated = (
 /** Verifies the call's token, and its proof, as one bundle reads it; or the answer that says why not. */
 export const sessionOf = async (c: Context<AppEnv>, bundle: LoadedBundle): Promise<Session | Response> => {
   const verification = verificationOf(c, bundle)
-  const result = await authenticate(c.req.header('authorization'), bundle.settings.issuers, verification)
+  const result = await authenticate(c.req.header('authorization'), await issuersOf(c, bundle), verification)
   if (!result.ok) return refused(result.reason, verification)
-  const { caller, proof } = result
-  return { bundle, caller, ...(proof && { proof: claimOf(proof) }) }
+  const { caller, claims, proof } = result
+  return { bundle, caller, claims, ...(proof && { proof: claimOf(proof) }) }
 }
+
+/** Whose tokens are taken: those that the bundle registers, and the Worker's own. */
+export const issuersOf = async (c: Context<AppEnv>, bundle: LoadedBundle): Promise<readonly Issuer[]> => [
+  await ownIssuer(c.env, identifierOf(c.var.place.tenant, c.env)),
+  ...bundle.settings.issuers,
+]
 
 type CallVerification = Verification & { call: NonNullable<Verification['call']> }
 
@@ -96,7 +115,8 @@ export const sourceIo = (c: Context<AppEnv>): SourceIo => ({
   report: text => console.warn(text),
 })
 
-const claimOf = ({ jkt, jti, iat }: Proof): ProofClaim => ({
+/** A proof as objects remember it. */
+export const claimOf = ({ jkt, jti, iat }: Proof): ProofClaim => ({
   id: sha256(JSON.stringify([jkt, jti])),
   call: crypto.randomUUID(),
   // As long as any issuer's skew lets it pass, and as long again for an object whose clock is behind.
@@ -109,6 +129,14 @@ const MAX_SKEW = 120
 /** One more call than a decision needs: admins, auditors and PEPs have no object of their own to remember their proofs. */
 const claimed = (c: Context<AppEnv>, { jkt = '' }: Caller, proof: ProofClaim): Promise<boolean> =>
   c.env.AGENT.getByName(nameOf('proofs', c.var.place.tenant, jkt)).claim(proof)
+
+/** An agent that acts for itself alone has only its own object to ask, and that is asked anyway. */
+const takenFrom = async (c: Context<AppEnv>, { lineage }: Caller): Promise<'no' | 'yes' | 'unknown'> => {
+  if (!lineage || lineage.keys.length === 1) return 'no'
+  const { waitUntil, report } = sourceIo(c)
+  const io = { tenant: c.var.place.tenant, db: c.env.DB, now: c.var.now, waitUntil, ...(report && { report }) }
+  return c.var.parts.revocations.taken(lineage, io)
+}
 
 const refused = (reason: Unauthenticated['reason'], { call }: CallVerification): Response => {
   const answer = problem(refusalFor(reason))

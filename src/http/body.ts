@@ -16,7 +16,7 @@ export const readBody = async (c: Context<AppEnv>): Promise<{ value: unknown; te
 }
 
 /** A declared length that is small enough spares counting the bytes as they come; it is held against what came. */
-const boundedBytes = async (request: Request): Promise<ArrayBuffer | undefined> => {
+export const boundedBytes = async (request: Request): Promise<ArrayBuffer | undefined> => {
   const declared = request.headers.get('content-length')
   if (declared !== null) {
     if (!(Number(declared) <= MAX_BODY_BYTES)) return undefined

@@ -4,6 +4,7 @@ import * as v from 'valibot'
 import { read } from '../decision/ask.ts'
 import { reasons } from '../decision/reasons.ts'
 import { isRefusal } from '../decision/refusal.ts'
+import { FILTER_MS } from '../scope/legs.ts'
 import { type Scoped, ScopeQuery, scope as scopeFor } from '../scope/scope.ts'
 import { answerersOf, askedOf } from './asked.ts'
 import { authenticated } from './authenticated.ts'
@@ -37,7 +38,7 @@ const ScopeAnswer = v.object({
 })
 
 /** Seconds that a filter may be used: as long as a permit. */
-const LIFE = 60
+const LIFE = FILTER_MS / 1000
 
 const answerOf = ({ filter, exact, bundle, at, recorded, ...more }: Scoped, explain: boolean) => ({
   ...filter,

@@ -1,3 +1,4 @@
+import type { Revocations } from '../delegation/revocations.ts'
 import type { KeySets } from '../identity/key-sets.ts'
 import type { Source } from '../policy/source.ts'
 import type { Session } from './authenticated.ts'
@@ -8,6 +9,7 @@ export type Parts = {
   now: () => number
   source: Source
   keySets: KeySets
+  revocations: Revocations
   /** How other hosts are called. */
   fetch: typeof fetch
 }

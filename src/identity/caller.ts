@@ -1,4 +1,6 @@
 import type { EntityUid } from '../cedar/json.ts'
+import type { Grant } from './grant.ts'
+import type { Lineage } from './lineage.ts'
 
 export const roles = ['agent', 'pep', 'admin', 'approver', 'auditor', 'source'] as const
 export type Role = (typeof roles)[number]
@@ -27,6 +29,12 @@ export type Caller = {
   /** Groups that the token puts the actor in. */
   groups: readonly EntityUid[]
   session?: string
+  /** Narrower authority that the token carries: every grant must permit as well. */
+  grants?: readonly Grant[]
+  /** What the authority comes from; of those that act for themselves or for a user. */
+  lineage?: Lineage
+  /** Of a token of our own: this delegation and those that it comes from, nearest first. */
+  delegations?: readonly string[]
   /** The key that the token is bound to (RFC 7638): whoever shows it proves with each call that it holds that key. */
   jkt?: string
   /** For the role source: the id of the source of record that speaks. */

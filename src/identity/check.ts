@@ -3,6 +3,7 @@ import type { Issuer } from '../policy/tenant.ts'
 import { conflicts } from './injective.ts'
 import { keyLocation } from './key-fetch.ts'
 import { loadKeys, useOf } from './key-set.ts'
+import { OWN_ISSUER } from './own-issuer.ts'
 
 /** `pointer` is a JSON pointer into the list of issuers. */
 export type IssuerProblem = { pointer: string; problem: string }
@@ -16,7 +17,11 @@ export const checkIssuers = async (
   for (const [index, issuer] of issuers.entries()) {
     const { problems: keyProblems } = await loadKeys(issuer.jwks?.keys ?? [], issuer.algorithms, useOf(issuer))
     for (const { index: key, problem } of keyProblems) problems.push({ pointer: `/${index}/jwks/keys/${key}`, problem })
-    for (const { path, problem } of [...entryProblems(issuer), ...sourceProblems(issuer, hosts)])
+    for (const { path, problem } of [
+      ...entryProblems(issuer),
+      ...sourceProblems(issuer, hosts),
+      ...namingProblems(issuer, issuers),
+    ])
       problems.push({ pointer: `/${index}${path}`, problem })
   }
   for (const { pointers, problem } of conflicts(issuers))
@@ -34,6 +39,19 @@ const sourceProblems = (issuer: Issuer, hosts: readonly string[]): { path: strin
   if (!location) return []
   const url = outgoingUrl('keys' in location ? location.keys : location.metadata, { hosts, local: true })
   return typeof url === 'string' ? [{ path: `/${source}`, problem: URL_PROBLEMS[url] }] : []
+}
+
+/** What an entry says about others of the list. */
+const namingProblems = (issuer: Issuer, issuers: readonly Issuer[]): { path: string; problem: string }[] => {
+  const unknown = (issuer.events?.about ?? []).filter(id => !issuers.some(other => other.id === id))
+  const domain = issuer.spiffe?.trust_domain
+  const shared = issuers.some(
+    other => other !== issuer && domain !== undefined && other.spiffe?.trust_domain === domain,
+  )
+  return [
+    ...unknown.map(id => ({ path: '/events/about', problem: `names ${id}, and there is no such issuer` })),
+    ...(shared ? [{ path: '/spiffe/trust_domain', problem: 'is that of another issuer too' }] : []),
+  ]
 }
 
 const URL_PROBLEMS: Record<UrlProblem, string> = {
@@ -54,8 +72,12 @@ const entryProblems = (issuer: Issuer): { path: string; problem: string }[] => {
     problems.push({ path: '/roles/allowed', problem: 'gives the role agent, but no `agent` rule says which agent' })
   if (!issuer.development && allowed.includes('source') !== (issuer.source !== undefined))
     problems.push({ path: '/source', problem: 'goes with the role source, and neither has a meaning alone' })
-  if (issuer.user && !issuer.agent)
+  if (issuer.id_jag && !issuer.user)
+    problems.push({ path: '/id_jag', problem: 'asserts who a user is, but no `user` rule says which entity that is' })
+  if (issuer.user && !issuer.agent && allowed.length > 0)
     problems.push({ path: '/user', problem: 'says whom an agent acts for, but no `agent` rule says which agent' })
+  if (issuer.id === OWN_ISSUER)
+    problems.push({ path: '/id', problem: 'is what the tokens of Countersign itself go by' })
   for (const role of ['agent', 'user', 'approver'] as const) {
     const rule = issuer[role]
     if (rule?.ids && rule.prefix !== '')

@@ -6,6 +6,8 @@ import { type Caller, roles as everyRole, type PrincipalChain, type Role } from 
 import { type Claims, Name } from './claims.ts'
 import { DevelopmentClaims } from './development.ts'
 import { own } from './jws.ts'
+import { lineageOf } from './lineage.ts'
+import { isOwn, ownCaller } from './own-issuer.ts'
 import { uidText } from './uid.ts'
 
 /** How many actors a token may name: the one that acts, and those that delegated to it. */
@@ -21,8 +23,12 @@ export type Unmappable =
   | 'unmapped'
 
 /** Reads the claims of a verified token as the issuer's entry says. What it doesn't name is not taken. */
-export const callerOf = (claims: Claims, issuer: Issuer): Caller | Unmappable =>
-  issuer.development ? developmentCaller(claims, issuer) : mappedCaller(claims, issuer)
+export const callerOf = (claims: Claims, issuer: Issuer): Caller | Unmappable => {
+  if (isOwn(issuer)) return ownCaller(claims)
+  const caller = issuer.development ? developmentCaller(claims, issuer) : mappedCaller(claims, issuer)
+  if (typeof caller === 'string' || !caller.principals) return caller
+  return { ...caller, lineage: lineageOf(caller.principals, [], claims.iat * 1000) }
+}
 
 /** The UID that a rule gives to a name of the issuer, or undefined where the rule doesn't cover it. */
 export const mapName = (rule: Mapping, name: string): EntityUid | undefined => {

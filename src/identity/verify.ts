@@ -6,9 +6,11 @@ import { bearer } from './bearer.ts'
 import type { Caller } from './caller.ts'
 import { Claims, checkTimes, meantFor } from './claims.ts'
 import { checkProof, type Proof, type ProofObjection } from './dpop.ts'
+import { type Grant, readGrants } from './grant.ts'
 import { type JsonObject, own } from './jws.ts'
 import { callerOf, type Unmappable } from './mapping.ts'
 import type { Nonces } from './nonces.ts'
+import { isOwn } from './own-issuer.ts'
 import { issuerOf, keysOf, type TokenObjection, type Trust, verifyToken } from './token.ts'
 
 /** What a caller's token is judged against. */
@@ -137,14 +139,22 @@ const read = async (
   const { payload, issuer, alg, thumbprint } = verified
   const claims = v.safeParse(Claims, payload)
   if (!claims.success) return 'malformed_claims'
-  // Narrower authority: to pass over it would make the token worth more than it says.
-  if (Object.hasOwn(payload, 'authorization_details')) return 'not_supported'
   const jkt = boundTo(payload)
-  if (jkt === null) return 'not_supported'
-  const caller = callerOf(claims.output, issuer)
-  if (typeof caller === 'string') return caller
-  return { claims: claims.output, caller: { ...caller, ...(jkt !== undefined && { jkt }) }, alg, thumbprint }
+  // To pass over what narrows a token would make it worth more than it says.
+  const details = own(payload, 'authorization_details')
+  const grants = details === undefined ? [] : readGrants(details, { counted: isOwn(issuer) })
+  if (jkt === null || !grants) return 'not_supported'
+  const mapped = callerOf(claims.output, issuer)
+  if (typeof mapped === 'string') return mapped
+  const caller = { ...narrowed(mapped, grants), ...(jkt !== undefined && { jkt }) }
+  return { claims: claims.output, caller, alg, thumbprint }
 }
+
+/** Grants are about actions: a token that carries any is none to administer with. */
+const narrowed = (caller: Caller, grants: Grant[]): Caller =>
+  grants.length === 0
+    ? caller
+    : { ...caller, grants, roles: caller.roles.filter(role => role === 'agent' || role === 'pep') }
 
 /** The thumbprint of the key that a token is bound to. `null` where it is bound in a way that isn't understood here. */
 const boundTo = (payload: JsonObject): string | undefined | null => {

@@ -58,7 +58,8 @@ export const Issuer = v.strictObject({
   ),
   /** Roles that this issuer may give, and the claim that gives them (a string or an array of strings). */
   roles: v.strictObject({
-    allowed: v.pipe(v.array(v.picklist(roles)), v.minLength(1)),
+    /** None: its tokens say who a user is, and call nothing. */
+    allowed: v.array(v.picklist(roles)),
     claim: v.optional(v.string(), 'roles'),
     /** What a token without the claim gets. */
     default: v.optional(v.array(v.picklist(roles)), []),
@@ -75,6 +76,12 @@ export const Issuer = v.strictObject({
   groups: v.optional(
     v.strictObject({ claim: v.optional(v.string(), 'groups'), type: TypeName, allowed: v.array(v.string()) }),
   ),
+  /**
+   * It transmits security events (Shared Signals), about subjects of these issuers, by their `id`: by default its own.
+   */
+  events: v.optional(v.strictObject({ about: v.optional(v.array(v.string())) })),
+  /** Its Identity Assertion JWTs (ID-JAG) are taken as their users' tokens at the token endpoint. */
+  id_jag: v.optional(v.literal(true)),
   /** Only tokens that are bound to a key (RFC 9449) are taken; with `nonce`, each proof must carry one of our nonces. */
   dpop: v.optional(v.picklist(['required', 'nonce'])),
   session: v.optional(v.strictObject({ claim: v.optional(v.string(), 'sid') })),

@@ -1,10 +1,13 @@
 import type { EntityUid } from '../cedar/json.ts'
 import { evaluatePartially } from '../cedar/partial.ts'
 import type { Ask } from '../decision/ask.ts'
+import { policiesOf } from '../decision/grant-legs.ts'
 import { judgedOf } from '../decision/legs.ts'
 import { rewriteBy } from '../decision/rewrite.ts'
 import type { What } from '../decision/what.ts'
 import type { Who } from '../decision/who.ts'
+import { type Grant, isCounted } from '../identity/grant.ts'
+import { itemOf } from '../identity/grant-policy.ts'
 import type { RuleMeta } from '../policy/annotations.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import { metersOf } from '../policy/meters.ts'
@@ -28,13 +31,17 @@ const RESOURCE = 'resource'
  * The filter's parts for each principal of the chain. A permit with a limit has none, since a filter that holds for a
  * minute can't count; a forbid with a limit for each resource forbids, since nobody knows which are used up.
  */
-export const scopeOf = (who: Who, what: What, ask: Ask, bundle: LoadedBundle): Scoping => {
+export const scopeOf = (who: Who, what: What, ask: Ask, bundle: LoadedBundle, now = 0): Scoping => {
   const { actor } = who.principals
   const inexact = new Set<string>()
   const mask = new Set<string>()
   const legs = judgedOf(who, bundle).map(principal => legOf(principal, actor, { what, ask, bundle, inexact, mask }))
-  return { program: { v: 1, legs }, inexact: [...inexact].sort(), mask: [...mask].sort() }
+  const grants = who.grants.map(grant => grantLegOf(grant, actor, what, bundle, now))
+  return { program: { v: 1, legs: [...legs, ...grants] }, inexact: [...inexact].sort(), mask: [...mask].sort() }
 }
+
+/** How long a filter may be used, in milliseconds. */
+export const FILTER_MS = 60_000
 
 /** A filter of no more than this: D1 binds at most 100 parameters. */
 const MOST_LEAVES = 90
@@ -52,6 +59,40 @@ export const isTooLarge = ({ legs }: ScopeProgram): boolean => {
 /** A permit with a limit can't be counted, and one that asks for facts has them for one action at a time. */
 const countsFor = ({ limits, requires }: RuleMeta): boolean => limits.length === 0 && (requires ?? []).length === 0
 
+/** What every filter is written by. */
+const placesIn = (bundle: LoadedBundle, entities: What['entities']) => ({
+  name: RESOURCE,
+  schema: bundle.schema,
+  entities,
+  idsOf: (type: string) => idsOf(type, bundle),
+})
+
+/**
+ * A grant's part: like a permit with a limit, one that counts has none, and neither has one that ends before the filter
+ * does. All that a grant says of resources can be said in terms of a filter.
+ */
+const grantLegOf = (
+  grant: Grant,
+  principal: EntityUid,
+  { action, resource, context, entities }: What,
+  bundle: LoadedBundle,
+  now: number,
+): ScopeLeg => {
+  const { type } = resource
+  const request = { principal, action, resource: { unknown: RESOURCE, type }, context }
+  const { satisfied, residual } = evaluatePartially(policiesOf(grant, bundle.schema), request, entities).permit
+  const places = { type, ...placesIn(bundle, entities), inexact: () => {} }
+  const holds = (policy: string): boolean => {
+    const item = itemOf(grant, policy)
+    return item !== undefined && !isCounted(item) && (item.expires_at ?? Infinity) * 1000 >= now + FILTER_MS
+  }
+  const permits = [
+    ...satisfied.map(policy => ({ policy, when: true as Where })),
+    ...residual.map(({ policyId, expr }) => ({ policy: policyId, when: whereOf(expr, places).yes })),
+  ].filter(({ policy, when }) => when !== false && holds(policy))
+  return { permits: permits.map(({ when }) => ({ policy: grant.id, when })), forbids: [] }
+}
+
 type Scope = { what: What; ask: Ask; bundle: LoadedBundle; inexact: Set<string>; mask: Set<string> }
 
 const legOf = (principal: EntityUid, agent: EntityUid, { what, ask, bundle, inexact, mask }: Scope): ScopeLeg => {
@@ -65,14 +106,7 @@ const legOf = (principal: EntityUid, agent: EntityUid, { what, ask, bundle, inex
     return meta
   }
   const bothOf = ({ policyId, expr }: (typeof permit.residual)[number]) =>
-    whereOf(expr, {
-      type,
-      name: RESOURCE,
-      schema: bundle.schema,
-      entities,
-      idsOf: of => idsOf(of, bundle),
-      inexact: () => inexact.add(policyId),
-    })
+    whereOf(expr, { type, ...placesIn(bundle, entities), inexact: () => inexact.add(policyId) })
   const permits = [
     ...permit.satisfied.map(policy => ({ policy, when: true as Where })),
     ...permit.residual.map(residual => ({ policy: residual.policyId, when: bothOf(residual).yes })),

@@ -4,6 +4,7 @@ import { redact } from '../audit/privacy/redact.ts'
 import { hasPersonal, sealSecrets } from '../audit/privacy/seal.ts'
 import type { Ask } from '../decision/ask.ts'
 import type { Call, Deps } from '../decision/decide.ts'
+import { lineageIn } from '../decision/lineage.ts'
 import type { Unsettled } from '../decision/object.ts'
 import { objectOf } from '../decision/prepare.ts'
 import type { Reason } from '../decision/reasons.ts'
@@ -47,6 +48,7 @@ export const questionOf = async (
     id: uuidv7(),
     body,
     ...(proof && { proof }),
+    ...lineageIn(call.caller),
   } as const
   if (!hasPersonal(subjects, privacy)) return { ...question, secrets }
   try {
@@ -55,6 +57,12 @@ export const questionOf = async (
     console.error('personal data could not be sealed:', error)
     return { failed: 'redaction_failed' }
   }
+}
+
+/** Why an answer would be nothing, before anything is looked for. */
+export const deniedFor = ({ unknown }: Who, { taken }: Asked): { reason: Reason } | undefined => {
+  if (unknown) return { reason: unknown }
+  return taken && { reason: taken === 'yes' ? 'revoked' : 'control_unreachable' }
 }
 
 /** Chains for gateways' searches among subjects: these are about no one agent. */

@@ -10,7 +10,7 @@ import { what } from '../decision/what.ts'
 import { type Who, who } from '../decision/who.ts'
 import type { Filter } from '../sdk/scope/filter.ts'
 import { isTooLarge, type Scoping, scopeOf } from './legs.ts'
-import { ANY, type Answerers, type Asked, questionOf, unanswered } from './question.ts'
+import { ANY, type Answerers, type Asked, deniedFor, questionOf, unanswered } from './question.ts'
 
 /** Asks which resources of a type an action may be done to. */
 export const ScopeQuery = v.object({
@@ -91,15 +91,17 @@ const placeholder = ({ resource: { type } }: ScopeQuery, { bundle }: Asked): str
 
 type Denied = Scoping & { denied?: { reason: Reason }; problems?: Problem[] }
 
-const scopingOf = (ask: Ask, actor: Who, { bundle, edge }: Asked): Denied => {
+const scopingOf = (ask: Ask, actor: Who, call: Asked): Denied => {
+  const { bundle, edge } = call
   const nothing = (reason: Reason): Denied => ({
     program: { v: 1, legs: [] },
     inexact: [],
     mask: [],
     denied: { reason },
   })
-  if (actor.unknown) return nothing(actor.unknown)
+  const denied = deniedFor(actor, call)
+  if (denied) return nothing(denied.reason)
   const asked = what(ask, actor, bundle, edge)
-  if (!('reason' in asked)) return scopeOf(actor, asked, ask, bundle)
+  if (!('reason' in asked)) return scopeOf(actor, asked, ask, bundle, edge.now)
   return { ...nothing(asked.reason), ...('problems' in asked && { problems: asked.problems }) }
 }

@@ -10,7 +10,7 @@ import { type State, settle } from '../settle/settle.ts'
 import { candidates } from './candidates.ts'
 import { limitOf, type Position } from './pages.ts'
 import type { Query } from './query.ts'
-import { ANY, type Answerers, type Asked, questionOf, searchesOf, unanswered } from './question.ts'
+import { ANY, type Answerers, type Asked, deniedFor, questionOf, searchesOf, unanswered } from './question.ts'
 
 export type Searched = {
   results: Found[]
@@ -47,7 +47,8 @@ export const search = async (
   const question = await questionOf(askOf(query), actor, call, deps.vault)
   if ('failed' in question) return nothing(question.failed)
   const limit = position?.limit ?? limitOf(query.page?.limit)
-  const page = actor.unknown ? NOTHING : pageOf(query, call, position?.at ?? 0, limit)
+  const denied = deniedFor(actor, call)
+  const page = denied ? NOTHING : pageOf(query, call, position?.at ?? 0, limit)
   const object = query.of === 'subject' && actor.asserts ? searchesOf(call) : objectOf(actor, call)
   const sent: SearchCall = {
     ...question,
@@ -55,7 +56,7 @@ export const search = async (
     programs: page.programs,
     found: page.found,
     ...(position && { pinned: true }),
-    ...(actor.unknown && { denied: { reason: actor.unknown } }),
+    ...(denied && { denied }),
   }
   const reply = await reached<Answered<Found[]>>(async () => deps.agents.getByName(object.name).search(sent))
   if ('kind' in reply && reply.kind === 'stale_bundle') {
@@ -83,7 +84,12 @@ const askerOf = (query: Query, { caller, bundle }: Asked): Who | Refusal => {
   if (query.of !== 'subject') return who(askOf(query), caller, bundle)
   const { type } = query.subject
   if (caller.roles.includes('pep'))
-    return { principals: { actor: { type, id: ANY }, chain: [] }, groups: [], asserts: true }
+    return {
+      principals: { actor: { type, id: ANY }, chain: [] },
+      groups: [],
+      grants: caller.grants ?? [],
+      asserts: true,
+    }
   const { principals } = caller
   const own = [principals?.actor, principals?.user].find(uid => uid?.type === type)
   if (principals && !own) return refusal(403, 'subject_mismatch', { pointer: '/subject' })
@@ -134,5 +140,11 @@ const promising = (ask: Ask, { caller, bundle, edge }: Asked): Program | undefin
   return outcome === 'deny' || outcome === 'step_up' ? undefined : program
 }
 
-/** No meter was drawn from, nothing is known of the session, and no human has lifted anything. */
-const BEST: State = { suspended: false, meter: () => undefined, finish: () => 'unknown', approved: () => false }
+/** No meter or purse was drawn from, nothing is known of the session, and no human has lifted anything. */
+const BEST: State = {
+  suspended: false,
+  meter: () => undefined,
+  purse: () => Number.POSITIVE_INFINITY,
+  finish: () => 'unknown',
+  approved: () => false,
+}

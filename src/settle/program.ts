@@ -37,6 +37,8 @@ export type Rule = {
   /** An error of a forbid counts as a match that can't be lifted. */
   error?: true
   meters: Meter[]
+  /** Of a grant's permit. */
+  draws?: Draw[]
   /** Present where a human may lift this forbid (`@escalate`). */
   liftable?: Liftable
 }
@@ -53,3 +55,6 @@ export type Meter = LimitMeter
 
 /** A token bucket: `capacity` at once, refilled over `windowMs`. */
 export type LimitMeter = { kind: 'limit'; key: string; capacity: number; windowMs: number; cost: number }
+
+/** What a grant counts: taken from the purse that the agent's object holds for it, which nothing ever refills. */
+export type Draw = { purse: string; counter: 'uses' | 'amount'; cost: number }

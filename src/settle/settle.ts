@@ -1,10 +1,12 @@
 import { draw, type Level, levelAt, retryAfter } from './meters.ts'
-import type { Leg, Liftable, LimitMeter, Program, Residual, Rule } from './program.ts'
+import type { Draw, Leg, Liftable, LimitMeter, Program, Residual, Rule } from './program.ts'
 
 /** What settling reads of the agent's state. It writes nothing: the settlement says what to write. */
 export type State = {
   suspended: boolean
   meter(key: string): Level | undefined
+  /** What is left in a purse; nothing where the object holds none by that name. */
+  purse(purse: string, counter: Draw['counter']): number
   /** Finishes a residual with the session's values. */
   finish(residual: Residual): boolean | 'unknown'
   /** Whether a human's approval lifts this forbid for this very action. */
@@ -25,9 +27,11 @@ export type Settlement = {
     | 'approval_required'
     | 'rewritten'
     | 'modify_offered'
+    | 'outside_grant'
+    | 'grant_exhausted'
   /**
    * Ids of the policies that decided, sorted: the forbids that fit the line; the permits that are exhausted; on defer the
-   * policies that hang on an unknown; on allow the permit that each leg uses. None where a permit or a duty's field is
+   * policies that hang on an unknown; on allow the permit that each principal's leg uses. None where a permit or a duty's field is
    * absent, or the agent is suspended.
    */
   policies: string[]
@@ -37,6 +41,10 @@ export type Settlement = {
   retryAfter?: number
   /** New levels of the meters that were taken: on allow and modify only, each key once. */
   charges: Charge[]
+  /** What is taken from purses: on allow and modify only. */
+  draws?: Draw[]
+  /** The legs that refused: nothing permits there, or what permits is exhausted. */
+  refused?: Leg['of'][]
   /** Ids of the forbids that approvals lifted: these are consumed, on allow and modify only. */
   lifted: string[]
 }
@@ -60,7 +68,12 @@ export const settle = (program: Program, state: State, now: number): Settlement 
   if (final.length > 0) return { ...without('deny', 'rate_limited', final), ...waitForAll(final.map(waitOf)) }
 
   // 3. a leg with no true or unknown permit; a program without legs has nobody's authority
-  if (legs.length === 0 || legs.some(leg => leg.permits.length === 0)) return without('deny', 'not_permitted')
+  const bare = legs.filter(leg => leg.permits.length === 0)
+  if (legs.length === 0 || bare.length > 0)
+    return {
+      ...without('deny', onlyGrants(bare) ? 'outside_grant' : 'not_permitted'),
+      refused: bare.map(leg => leg.of),
+    }
 
   // 4. duty fields missing
   if (program.absentDuties.length > 0) return without('deny', 'duty_missing')
@@ -77,9 +90,10 @@ export const settle = (program: Program, state: State, now: number): Settlement 
   // 6. a leg whose permits are all exhausted. An unknown one that is exhausted would be no use if it came true
   const spent = legs.filter(leg => usable(leg).length === 0)
   if (spent.length > 0) {
-    const permits = spent.flatMap(leg => leg.permits)
+    const permits = spent.filter(isPrincipal).flatMap(leg => leg.permits)
     const waits = spent.map(leg => waitForAny(leg.permits.map(waitOf)))
-    return { ...without('deny', 'rate_limited', permits), ...waitForAll(waits) }
+    const reason = onlyGrants(spent) ? 'grant_exhausted' : 'rate_limited'
+    return { ...without('deny', reason, permits), ...waitForAll(waits), refused: spent.map(leg => leg.of) }
   }
 
   // 7. true liftable forbids without approval
@@ -95,10 +109,12 @@ export const settle = (program: Program, state: State, now: number): Settlement 
       .filter(permit => permit.truth === true)
       .reduce(preferred),
   )
+  const named = used.filter((_, index) => program.legs[index]?.of.kind === 'principal')
   return {
-    ...(program.rewrite ? without('modify', 'rewritten', used) : without('allow', 'permitted', used)),
+    ...(program.rewrite ? without('modify', 'rewritten', named) : without('allow', 'permitted', named)),
     charges: charge([...used, ...forbids], state, now),
     lifted: sorted(lifting.map(forbid => forbid.policy)),
+    draws: used.flatMap(rule => rule.draws),
   }
 }
 
@@ -110,6 +126,7 @@ type Read = {
   error: boolean
   liftable: Liftable | undefined
   meters: LimitMeter[]
+  draws: Draw[]
   exhausted: boolean
   /** Of a forbid: whether it forbids where its conditions hold. A metered one does only beyond its meter. */
   applies: boolean
@@ -117,9 +134,14 @@ type Read = {
   wait: number | undefined
 }
 
-type ReadLeg = { permits: Read[]; forbids: Read[] }
+type ReadLeg = { of: Leg['of']; permits: Read[]; forbids: Read[] }
+
+const isPrincipal = ({ of }: ReadLeg): boolean => of.kind === 'principal'
+
+const onlyGrants = (legs: ReadLeg[]): boolean => legs.length > 0 && !legs.some(isPrincipal)
 
 const readLeg = (leg: Leg, state: State, now: number): ReadLeg => ({
+  of: leg.of,
   // a permit that errors doesn't match
   permits: leg.permits.flatMap(rule => (rule.error ? [] : readRule(rule, state, now))),
   forbids: leg.forbids
@@ -134,6 +156,8 @@ const readRule = (rule: Rule, state: State, now: number): Read[] => {
     const level = levelAt(meter, state.meter(meter.key), now)
     return level.tokens < meter.cost ? [retryAfter(meter, level, meter.cost)] : []
   })
+  const draws = rule.draws ?? []
+  const poor = draws.some(({ purse, counter, cost }) => state.purse(purse, counter) < cost)
   return [
     {
       policy: rule.policy,
@@ -142,18 +166,19 @@ const readRule = (rule: Rule, state: State, now: number): Read[] => {
       error: rule.error === true,
       liftable: rule.liftable,
       meters: rule.meters,
-      exhausted: short.length > 0,
+      draws,
+      exhausted: short.length > 0 || poor,
       applies: rule.meters.length === 0 || short.length > 0,
-      wait: waitForAll(short).retryAfter,
+      wait: poor ? undefined : waitForAll(short).retryAfter,
     },
   ]
 }
 
 const usable = (leg: ReadLeg): Read[] => leg.permits.filter(permit => !permit.exhausted)
 
-/** Unmetered before metered, then by policy id. */
+/** What counts nothing first, then by policy id. */
 const preferred = (a: Read, b: Read): Read => {
-  const metered = (rule: Read) => Number(rule.meters.length > 0)
+  const metered = (rule: Read) => Number(rule.meters.length + rule.draws.length > 0)
   if (metered(a) !== metered(b)) return metered(a) < metered(b) ? a : b
   return b.policy < a.policy ? b : a
 }

@@ -31,6 +31,7 @@ describe('who acts, and for whom (RFC 8693, 4.1)', () => {
       admitted: false,
       userAdmitted: false,
       groups: [],
+      lineage: { keys: ['Agent::"idp/refunder"'], since: 1_799_999_990_000 },
     }))
 
   it('the outermost act for the subject; the ones inside delegated, nearest first', () => {
@@ -215,6 +216,7 @@ describe('the development issuer', () => {
       admitted: false,
       userAdmitted: false,
       groups: [{ type: 'AgentGroup', id: 'g' }],
+      lineage: { keys: ['Agent::"a"', 'NS::Agent::"b\\"\\\\"', 'User::"u"'], since: 1_799_999_990_000 },
       session: 's',
     })
     expect(read({ roles: ['agent'], agent: A, admit: true }, development)).toMatchObject({

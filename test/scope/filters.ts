@@ -13,7 +13,13 @@ import { type Doc, NOW, propertiesOf } from './generate.ts'
 
 /** A gateway, and an agent that has done nothing yet. */
 const PEP: Caller = { name: 'pep', issuer: 'i', roles: ['pep'], admitted: false, userAdmitted: false, groups: [] }
-const FRESH: State = { suspended: false, meter: () => undefined, finish: () => 'unknown', approved: () => false }
+const FRESH: State = {
+  suspended: false,
+  meter: () => undefined,
+  purse: () => 0,
+  finish: () => 'unknown',
+  approved: () => false,
+}
 
 export type Judge = {
   /** `undefined` where the filter would be too large. */

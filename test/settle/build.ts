@@ -33,6 +33,7 @@ export const liftable = { group: 'finance', textHash: 'text' }
 export const state = (more: Partial<State> = {}): State => ({
   suspended: false,
   meter: () => undefined,
+  purse: () => 0,
   finish: () => 'unknown',
   approved: () => false,
   ...more,

@@ -67,7 +67,7 @@ describe('3. a leg with no true or unknown permit denies', () => {
   })
 
   it("and nothing lifts a grant's refusal", () => {
-    expect(decide(program(leg({ permits: [permit] }), leg({}, grant)), approving).reason).toBe('not_permitted')
+    expect(decide(program(leg({ permits: [permit] }), leg({}, grant)), approving).reason).toBe('outside_grant')
   })
 
   it('where a residual came out false', () => {

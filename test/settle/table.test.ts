@@ -49,6 +49,9 @@ const specify = (program: Program, world: World): Verdict => {
   const live = forbids.filter(({ rule }) => rule.error || truth(rule) !== false)
   const biting = live.filter(({ rule }) => rule.error || rule.meters.length === 0 || !roomy(rule))
   const candidates = program.legs.map(leg => leg.permits.filter(rule => !rule.error && truth(rule) !== false))
+  const ofPrincipals = (lists: Rule[][]) =>
+    lists.filter(permits => !isGrant(nth(program.legs, candidates.indexOf(permits))))
+  const bare = candidates.filter(permits => permits.length === 0)
 
   const errors = live.filter(({ rule }) => rule.error)
   const finalTrue = biting.filter(({ rule, final }) => !rule.error && truth(rule) === true && final)
@@ -89,10 +92,12 @@ const specify = (program: Program, world: World): Verdict => {
       'rate_limited',
       finalTrue.map(f => f.rule),
     ),
-    line(program.legs.length === 0 || candidates.some(permits => permits.length === 0), 'deny', 'not_permitted'),
+    line(bare.length > 0 && ofPrincipals(bare).length === 0, 'deny', 'outside_grant'),
+    line(program.legs.length === 0 || bare.length > 0, 'deny', 'not_permitted'),
     line(program.absentDuties.length > 0, 'deny', 'duty_missing'),
     line(hanging.length > 0, 'defer', 'facts_missing', hanging),
-    line(drained.length > 0, 'deny', 'rate_limited', drained.flat()),
+    line(drained.length > 0 && ofPrincipals(drained).length === 0, 'deny', 'grant_exhausted'),
+    line(drained.length > 0, 'deny', 'rate_limited', ofPrincipals(drained).flat()),
     line(unlifted.length > 0, 'step_up', 'approval_required', unlifted),
     line(true, 'allow', 'permitted'),
   ]
@@ -104,21 +109,23 @@ const specify = (program: Program, world: World): Verdict => {
     const waits = finalTrue.map(({ rule }) => secondsUntil(now => roomy(rule, now)))
     verdict.retryAfter = waits.includes(undefined) ? undefined : Math.max(...waits.map(Number))
   }
-  if (first === 6) {
+  if (first === 7) {
     const names = hanging.flatMap(rule => (rule.when === true ? [] : rule.when.unknowns))
     verdict.missing = Array.from(new Set(names)).sort()
   }
-  if (first === 7)
+  if (first === 8 || first === 9)
     verdict.retryAfter = secondsUntil(now => drained.every(permits => permits.some(rule => roomy(rule, now))))
-  if (first === 9) {
-    const used = candidates.flatMap(permits => {
-      const good = permits.filter(rule => truth(rule) === true && roomy(rule))
-      const free = good.filter(rule => rule.meters.length === 0)
-      const [best] = ids(free.length > 0 ? free : good)
-      // two rules of one name don't occur in one leg
-      return permits.filter(rule => rule.policy === best)
-    })
-    verdict.policies = ids(used)
+  if (first === 11) {
+    const choose = (lists: Rule[][]) =>
+      lists.flatMap(permits => {
+        const good = permits.filter(rule => truth(rule) === true && roomy(rule))
+        const free = good.filter(rule => rule.meters.length === 0)
+        const [best] = ids(free.length > 0 ? free : good)
+        // two rules of one name don't occur in one leg
+        return permits.filter(rule => rule.policy === best)
+      })
+    const used = choose(candidates)
+    verdict.policies = ids(choose(ofPrincipals(candidates)))
     verdict.lifted = ids(liftableTrue)
     for (const meter of [...used, ...live.map(({ rule }) => rule)].flatMap(rule => rule.meters)) {
       const left = content(meter, world.now) - meter.cost * meter.windowMs
@@ -217,12 +224,13 @@ it('settles 20,000 programs as the table says, line by line', () => {
         {
           suspended: world.suspended,
           meter: key => world.levels[key],
+          purse: () => 0,
           finish: ({ unknowns }) => world.session[unknowns[0] ?? ''] ?? 'unknown',
           approved: policy => world.approvals.includes(policy),
         },
         world.now,
       )
-      const { charges, retryAfter, ...rest } = settled
+      const { charges, retryAfter, draws: _, refused: __, ...rest } = settled
       const left = Object.fromEntries(
         charges.map(({ meter, level }) => [meter.key, level.tokens * meter.windowMs + level.part]),
       )

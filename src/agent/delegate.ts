@@ -1,0 +1,113 @@
+import { type Handler, plan } from '../durable/due.ts'
+import type { DelegateCall, DelegateReply, FundCall, Reclaimed } from './call.ts'
+import { append } from './chain.ts'
+import { takeAttempt } from './decide.ts'
+
+import { claimProof } from './proofs.ts'
+import { leftIn, openPurse, readPurse } from './purses.ts'
+import { isTaken } from './revocations.ts'
+import { openSelf } from './self.ts'
+import { planSweep } from './sweep.ts'
+
+/** How long after a purse has lapsed it is asked for what is left: clocks differ, and its own slices come back first. */
+const SKEW_MS = 2 * 60_000
+
+/**
+ * The delegating agent's part of a delegation, in one transaction: its standing, an attempt, the proof, the slice that
+ * leaves its purse, and the receipt. What is countable is moved here before any token says so.
+ */
+export const delegate = (
+  storage: DurableObjectStorage,
+  chain: string,
+  call: DelegateCall,
+  clock: () => number,
+): DelegateReply =>
+  storage.transactionSync(() => {
+    const self = openSelf(storage, { tenant: call.tenant, chain, agent: call.agent })
+    if (self.fork) return { kind: 'refused', reason: 'chain_fork' }
+    const now = Math.max(call.now, self.head?.at ?? 0)
+    planSweep(storage, clock())
+    if (call.proofs.some(proof => !claimProof(storage, proof))) return { kind: 'refused', reason: 'invalid_dpop_proof' }
+    const room = takeAttempt(storage, call.attempts, now)
+    if (!room.taken) return { kind: 'refused', reason: 'too_many_attempts', retryAfter: room.retryAfter }
+    if (self.suspended) return { kind: 'refused', reason: 'suspended' }
+    if (isTaken(storage, call.lineage)) return { kind: 'refused', reason: 'revoked' }
+    const { slice } = call
+    if (slice) {
+      const { uses, amount, purse } = slice
+      const enough =
+        leftIn(storage, purse, 'uses', now) >= (uses ?? 0) && leftIn(storage, purse, 'amount', now) >= (amount ?? 0)
+      if (!enough) return { kind: 'refused', reason: 'grant_exhausted' }
+      storage.sql.exec(
+        'UPDATE purse SET uses = uses - ?, amount = amount - ? WHERE id = ?',
+        uses ?? 0,
+        amount ?? 0,
+        purse,
+      )
+      storage.sql.exec(
+        'INSERT INTO slice (id, purse, holder, uses, amount) VALUES (?, ?, ?, ?, ?)',
+        call.id,
+        purse,
+        slice.holder,
+        uses,
+        amount,
+      )
+      plan(storage, 'slice', call.id, slice.until + SKEW_MS)
+    }
+    const { seq, hash } = append(
+      storage,
+      self,
+      { kind: 'delegation', at: now, body: call.body, secrets: call.secrets },
+      clock,
+    )
+    return { kind: 'delegated', at: now, receipt: { seq, hash } }
+  })
+
+/** Opens the purse that a delegation moved here. */
+export const fund = (storage: DurableObjectStorage, { id, ...purse }: FundCall, now: number): void =>
+  storage.transactionSync(() => {
+    openPurse(storage, id, purse)
+    planSweep(storage, now)
+  })
+
+/** Takes back what is left of a lapsed purse, and closes it: `pending` while slices of its own are out. */
+export const reclaim = (storage: DurableObjectStorage, id: string, until: number): Reclaimed =>
+  storage.transactionSync(() => {
+    const out = storage.sql.exec('SELECT 1 FROM slice WHERE purse = ? LIMIT 1', id).toArray()
+    if (out.length > 0) return { kind: 'pending' }
+    // One that never came must not come later, when it was given back already.
+    openPurse(storage, id, { uses: null, amount: null, until })
+    storage.sql.exec('UPDATE purse SET closed = 1 WHERE id = ?', id)
+    const purse = readPurse(storage, id)
+    const arrived = purse?.uses !== null || purse?.amount !== null
+    return arrived && purse ? { kind: 'returned', uses: purse.uses, amount: purse.amount } : { kind: 'never_came' }
+  })
+
+/** How slices come back. `reclaimFrom` asks the object that holds one. */
+export const returning = (
+  storage: DurableObjectStorage,
+  reclaimFrom: (holder: string, id: string, until: number) => Promise<Reclaimed>,
+  clock: () => number,
+): Handler => ({
+  run: async id => {
+    const [slice] = storage.sql.exec<Slice>('SELECT purse, holder, uses, amount FROM slice WHERE id = ?', id)
+    if (!slice) return
+    const reply = await reclaimFrom(slice.holder, id, clock())
+    if (reply.kind === 'pending') throw new Error('slices of the slice are still out')
+    const left = reply.kind === 'returned' ? reply : slice
+    storage.transactionSync(() => {
+      // Only once, however often this runs.
+      const { rowsWritten } = storage.sql.exec('DELETE FROM slice WHERE id = ?', id)
+      if (rowsWritten > 0)
+        storage.sql.exec(
+          'UPDATE purse SET uses = uses + ?, amount = amount + ? WHERE id = ?',
+          left.uses ?? 0,
+          left.amount ?? 0,
+          slice.purse,
+        )
+    })
+  },
+  next: () => undefined,
+})
+
+type Slice = { purse: string; holder: string; uses: number | null; amount: number | null }

@@ -1,0 +1,65 @@
+import { Hono } from 'hono'
+import { describeRoute } from 'hono-openapi'
+import { entityRef } from '../cedar/value.ts'
+import { agentName } from '../decision/prepare.ts'
+import { takeAway } from '../delegation/take-away.ts'
+import { MAX_TOKEN } from '../identity/bearer.ts'
+import { entityKey } from '../identity/lineage.ts'
+import { type EventObjection, readSecurityEvent } from '../identity/security-event.ts'
+import { sourceIo, verificationOf } from './authenticated.ts'
+import { boundedBytes } from './body.ts'
+import type { AppEnv } from './types.ts'
+
+/**
+ * Where registered transmitters push Security Event Tokens (RFC 8935). The token's signature says who speaks, so no other
+ * credential is asked for. Pushing one again changes nothing.
+ */
+export const events = new Hono<AppEnv>().post(
+  '/v1/events',
+  describeRoute({
+    summary: 'Take away what was issued to a user or an agent: CAEP session-revoked and credential-change',
+    security: [],
+    requestBody: { required: true, content: { 'application/secevent+jwt': { schema: { type: 'string' } } } },
+    responses: { 202: { description: 'Done' }, 400: { description: 'Refused (RFC 8935, 2.4)' } },
+  }),
+  async c => {
+    const media = c.req.header('content-type')?.split(';', 1)[0]?.trim().toLowerCase()
+    const bytes = media === 'application/secevent+jwt' ? await boundedBytes(c.req.raw) : undefined
+    const text = bytes && new TextDecoder().decode(bytes)
+    if (text === undefined || text.length > MAX_TOKEN) return c.json(refused('invalid_request'), 400)
+    const { tenant } = c.var.place
+    const found = await c.var.parts.source.current(tenant, sourceIo(c))
+    if (!found.ok) return c.json(refused('invalid_issuer'), found.reason === 'no_policy' ? 400 : 503)
+    const { bundle } = found
+    const event = await readSecurityEvent(text, bundle.settings.issuers, verificationOf(c, bundle))
+    if (typeof event === 'string') return c.json(refused(event), 400)
+    for (const { uid, event: type, before, admitted } of event.taken) {
+      // Nobody whom the bundle doesn't know has an object, or gets one by this.
+      const known = admitted || bundle.entities.get(entityRef(uid.type, uid.id).key) !== undefined
+      if (!known) continue
+      await takeAway(
+        {
+          tenant,
+          key: entityKey(uid),
+          before,
+          by: `events:${event.issuer}`,
+          reason: type,
+          holder: agentName(tenant, uid),
+          now: c.var.now,
+        },
+        { db: c.env.DB, agents: c.env.AGENT },
+      )
+    }
+    return c.body(null, 202)
+  },
+)
+
+const refused = (err: EventObjection) => ({ err, description: DESCRIPTIONS[err] })
+
+const DESCRIPTIONS: Record<EventObjection, string> = {
+  invalid_request: 'Not a Security Event Token about a subject that is known here.',
+  invalid_key: 'The signature does not verify by the keys of its issuer.',
+  invalid_issuer: 'No such transmitter is registered.',
+  invalid_audience: 'The token is meant for another receiver.',
+  access_denied: 'The issuer is not registered as a transmitter.',
+}
