@@ -13,6 +13,14 @@ beforeEach(async () => {
 
 const ONE_CALL = ['object decide']
 
+/** Whether somebody other than the agent stands in its token. */
+const isDelegated = (token: string): boolean => {
+  const { chain = [], user }: { chain?: unknown[]; user?: unknown } = JSON.parse(
+    atob((token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/')),
+  )
+  return chain.length > 0 || user !== undefined
+}
+
 describe('once warm, a single evaluation makes one call to one object, and reads neither KV nor D1', () => {
   const user = { type: 'User', id: 'lea' }
   it.each<[string, string, unknown, () => Promise<string>]>([
@@ -39,7 +47,9 @@ describe('once warm, a single evaluation makes one call to one object, and reads
   ])('%s', async (_, reason, ask, tokenOf) => {
     const token = await tokenOf()
     await world.evaluate(ask, { token, send: isolate.send })
-    expect(isolate.uses().toSorted()).toEqual(['kv get', 'kv get', 'object decide'])
+    // Cold, authority that comes from others also needs the list of what was taken away, read once.
+    const cold = [...(isDelegated(token) ? ['d1 prepare'] : []), 'kv get', 'kv get', 'object decide']
+    expect(isolate.uses().toSorted()).toEqual(cold)
     const { context } = await world.evaluate(ask, { token, send: isolate.send })
     expect(context.reason).toBe(reason)
     expect(isolate.uses()).toEqual(ONE_CALL)
