@@ -15,8 +15,9 @@ const bindings = {
   TEST_MIGRATIONS: await readD1Migrations('./migrations'),
   // as a binding carries it
   TEST_BUNDLES: JSON.parse(
-    JSON.stringify(await compileFixtures('acme', 'approvals', 'certification', 'desk', 'truth')),
+    JSON.stringify(await compileFixtures('acme', 'approvals', 'certification', 'bank', 'desk', 'truth')),
   ),
+  TEST_FULL: process.env.FULL ?? '',
   ORIGIN: 'https://pdp.example.com',
   LOCAL: 'true',
   // how large a record the tests of its queries make

@@ -42,6 +42,7 @@ const story = async (origin: string, state: string): Promise<number> => {
   const intern = await agentOf(origin, { agent: 'Agent::"intern-bot"' })
   const stranger = await agentOf(origin, { agent: 'Agent::"nobody-knows-me"' })
   const forger = support.with(`${support.token.slice(0, -8)}AAAAAAAA`)
+  const gateway = await agentOf(origin, { role: 'pep' })
   const admin = await agentOf(origin, { role: 'admin' })
   const auditor = await agentOf(origin, { role: 'auditor' })
   const orders = await agentOf(origin, { role: 'source', source: 'order-system' })
@@ -149,11 +150,23 @@ const story = async (origin: string, state: string): Promise<number> => {
   await ask('support-bot, resumed: look at order o-1001', 'allow', support.ask({ name: 'viewOrder' }, order('o-1001')))
 
   const mail = await agentOf(origin, { agent: 'Agent::"mail-bot"' })
-  const invoice = { type: 'Invoice', id: 'i-501' }
-  await ask('mail-bot: look at an invoice', 'deny', mail.ask({ name: 'viewInvoice' }, invoice))
-  const masked = mail.ask({ name: 'viewInvoice' }, invoice, { supported_obligations: ['custom'] })
+  const invoice = (id: string) => ({ type: 'Invoice', id })
+  await ask('mail-bot: look at an invoice', 'deny', mail.ask({ name: 'viewInvoice' }, invoice('i-501')))
+  const masked = mail.ask({ name: 'viewInvoice' }, invoice('i-501'), { supported_obligations: ['custom'] })
   await ask('mail-bot, which keeps back what it is told to: the same', 'modify', masked)
   await listing(await agentOf(origin, { agent: 'Agent::"support-bot"' }))
+
+  const pay = (amount: number, account: string) => ({ name: 'payInvoice', properties: { amount, account } })
+  const rent = () => finance.ask(pay(1_250_000, 'DE02500105170137075030'), invoice('i-502'))
+  const hosting = () => finance.ask(pay(84_000, 'DE02120300000000202051'), invoice('i-501'))
+  await ask("finance-bot for ben: pay the rent, 12,500.00 of all agents' 20,000.00 a month", 'allow', rent())
+  await ask('finance-bot for ben: pay it again', 'deny', rent())
+  const { id: paid } = await ask('finance-bot for ben: pay for hosting, 840.00', 'allow', hosting())
+  await finance.post(`/v1/decisions/${paid}/outcome`, { outcome: 'unknown', note: 'the bank did not answer' })
+  await ask('finance-bot for ben: pay again, since the outcome is unknown', 'deny', hosting())
+  const subject = { type: 'Agent', id: 'finance-bot' }
+  await gateway.post(`/v1/decisions/${paid}/outcome`, { outcome: 'not_done', subject })
+  await ask('finance-bot for ben: pay, after the gateway reported that nothing was done', 'allow', hosting())
 
   console.log(`\nWhat the agents were told\n`)
   console.log(

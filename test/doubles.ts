@@ -52,3 +52,21 @@ export const breakable = <T extends Rpc.DurableObjectBranded | undefined>(
       }
     },
   })
+
+/** How often agents' objects borrowed from a budget's coordinator. */
+export const loans = { count: 0 }
+
+/** Counts calls to coordinators. */
+export const counting = <T extends Rpc.DurableObjectBranded>(
+  of: DurableObjectNamespace<T>,
+): DurableObjectNamespace<T> =>
+  new Proxy(of, {
+    get: (target, name) => {
+      const member: unknown = Reflect.get(target, name)
+      if (typeof member !== 'function') return member
+      return (...args: unknown[]) => {
+        loans.count++
+        return member.apply(target, args)
+      }
+    },
+  })

@@ -6,19 +6,27 @@ import { EscalationObject as Escalation, type EscalationEnv } from '../src/escal
 import { createApp } from '../src/http/app.ts'
 import { createSource } from '../src/policy/source.ts'
 import { clock } from './clock.ts'
-import { breakable, breakableD1, broken } from './doubles.ts'
+import { breakable, breakableD1, broken, counting } from './doubles.ts'
 import { outsideFetch } from './outside.ts'
+
+export { BudgetObject } from '../src/budget/object.ts'
 
 /** The Worker with a clock that tests can set, and connections that they can break. */
 export default createApp({ now: () => clock.now(), source: createSource() })
 
 export class AgentObject extends Agent {
   constructor(ctx: DurableObjectState, env: AgentEnv) {
-    super(ctx, { COLLECTOR: breakable(env.COLLECTOR), AGENT: env.AGENT, NOW: () => clock.now() })
+    super(ctx, {
+      COLLECTOR: breakable(env.COLLECTOR),
+      AGENT: env.AGENT,
+      BUNDLES: env.BUNDLES,
+      BUDGET: counting(env.BUDGET),
+      NOW: () => clock.now(),
+    })
   }
 
-  override decide(call: DecideCall): DecideReply {
-    const reply = super.decide(call)
+  override async decide(call: DecideCall): Promise<DecideReply> {
+    const reply = await super.decide(call)
     if (broken.answers) throw new Error('the answer was lost')
     return reply
   }

@@ -1,23 +1,28 @@
 import type { ReceiptKind } from '../audit/receipt.ts'
 import { contentHash } from '../durable/hash.ts'
-import type { Charge, State } from '../settle/settle.ts'
+import type { Charge } from '../settle/room.ts'
+import type { State } from '../settle/settle.ts'
 import type { Answered, QuestionCall } from './call.ts'
 import { append } from './chain.ts'
-import { newerThan, ruleKey, stateOf, takeAttempt } from './decide.ts'
-import { writeLevel } from './meters.ts'
+import { newerThan, stateOf, takeAttempt, writeCharge } from './decide.ts'
 import { claimProof } from './proofs.ts'
 import { isTaken } from './revocations.ts'
 import { openSelf } from './self.ts'
+import { readSession } from './session.ts'
+import { stoppedBy } from './stopped.ts'
 import { planSweep } from './sweep.ts'
 
-/** What a human lifts is one action, and not what there is. */
-const NO_APPROVALS = { approved: () => false }
+/**
+ * What a human lifts is one action, and not what there is. What is left of a shared budget only its coordinator knows;
+ * what is found is still judged when it is done.
+ */
+const AT_LARGE = { approved: () => false, held: () => ({ left: Number.MAX_SAFE_INTEGER }) }
 
 /** A kind of question, the answer in which there is nothing, and how it is answered from the agent's state. */
 export type Question<T> = {
   kind: Extract<ReceiptKind, 'search' | 'scope'>
   none: T
-  answer: (state: State, now: number) => { result: T; charges: Charge[] }
+  answer: (state: State, now: number) => { result: T; charges: Exclude<Charge, { kind: 'lease' }>[] }
 }
 
 /**
@@ -42,11 +47,16 @@ export const attend = <T>(
     const room = takeAttempt(storage, call.attempts, now)
     if (!room.taken) return { kind: 'too_many_attempts', retryAfter: room.retryAfter }
 
+    const session = call.session === undefined ? undefined : readSession(storage, call.session)
     const taken = call.lineage !== undefined && isTaken(storage, call.lineage)
-    const reason = self.suspended ? 'suspended' : taken ? 'revoked' : call.denied?.reason
+    const reason = self.suspended
+      ? 'suspended'
+      : (stoppedBy(storage, { ...call, taken, session }) ?? call.denied?.reason)
     const { result, charges } =
-      reason === undefined ? answer(stateOf(storage, self, NO_APPROVALS, now), now) : { result: none, charges: [] }
-    for (const { meter, level } of charges) writeLevel(storage, ruleKey(meter.key), meter, level)
+      reason === undefined && session !== 'tampered'
+        ? answer(stateOf(storage, self, { ...AT_LARGE, session }, now), now)
+        : { result: none, charges: [] }
+    for (const charge of charges) writeCharge(storage, charge)
     const said = {
       id: call.id,
       bundle: call.bundle,

@@ -1,6 +1,7 @@
 import type { Body, Head, ReceiptKind, RefusedBy, Secrets, StoredReceipt } from '../audit/receipt.ts'
 import type { Outcome } from '../decision/answer.ts'
 import type { Intent } from '../decision/intent.ts'
+import type { Obliged } from '../decision/obligations.ts'
 import type { Reason } from '../decision/reasons.ts'
 import type { Pointed } from '../decision/refusal.ts'
 import type { Scope } from '../escalation/scope.ts'
@@ -8,6 +9,7 @@ import type { ClaimRecord } from '../facts/record.ts'
 import type { Lineage } from '../identity/lineage.ts'
 import type { Liftable, Program } from '../settle/program.ts'
 import type { ScopeProgram } from '../settle/scope.ts'
+import type { Quota } from '../settle/settle.ts'
 
 /**
  * What crosses between the Worker and an agent's object. Both sides may run different versions while a deployment
@@ -23,6 +25,8 @@ export type DecideCall = {
   now: number
   /** Capacity and window of the bucket that decisions without an allow draw from. */
   attempts: { capacity: number; windowMs: number }
+  /** The kill switches that the Worker knows of. */
+  epoch?: Epoch
   items: DecideItem[]
   /** When to stop: items after that take nothing and leave nothing. */
   stop: 'never' | 'first_deny' | 'first_permit'
@@ -97,6 +101,12 @@ export type DecideItem = {
   /** The request's part of the receipt's body; secrets stand in it as commitments. */
   body: Body
   secrets: Secrets
+  /** What a kill switch might name: everything that the action is about. */
+  targets?: string[]
+  /** The permit is good for nothing until it is redeemed. */
+  redeem?: boolean
+  /** What the action would add to its session. */
+  step?: Step
   /** What names the caller, its Idempotency-Key and this item together, and the hash of the whole request. */
   idempotency?: { key: string; requestHash: string }
   /** Milliseconds that a permit lives. */
@@ -155,6 +165,20 @@ export type Approval = {
 /** An approval that a decision used, and the forbids that it lifted. */
 export type ApprovalUse = { id: string; until: number; standing: boolean; policies: string[] }
 
+/** One step of a session: the action, and what the agent learns by it. */
+export type Step = {
+  /** The session's name; empty where the caller named none. */
+  session: string
+  action: string
+  /** As Cedar writes it. */
+  resource: string
+  type: string
+  /** The class of the data that is read, and its rank; absent where nothing is. */
+  read?: { class: string; level: number }
+  /** What the user asked for, as a gateway tells. */
+  request?: string
+}
+
 export type Decided = {
   kind: 'decided'
   evaluationId: string
@@ -172,6 +196,10 @@ export type Decided = {
   rewrite?: { set: Record<string, unknown>; mask: string[] }
   /** The legs that refused. */
   refusedBy?: RefusedBy[]
+  /** Of the limits and budgets that bore on it, the one with the least room. */
+  quota?: Quota
+  /** What the caller has to do beside. */
+  duties?: Obliged
   /** Where the request doesn't fit the schema. */
   problems?: Pointed[]
   /** What became of the agent's claims, where this replays an answer; else the Worker knows. */
@@ -209,7 +237,7 @@ export type DecideReply = (Decided | Refused)[]
 /** A question that is no decision: what there is, not whether one thing may be done (rule 9). */
 export type QuestionCall = Pick<
   DecideCall,
-  'v' | 'tenant' | 'agent' | 'bundle' | 'now' | 'attempts' | 'proof' | 'lineage'
+  'v' | 'tenant' | 'agent' | 'bundle' | 'now' | 'attempts' | 'epoch' | 'proof' | 'lineage'
 > & {
   /** UUIDv7, made by the Worker before the call. */
   id: string
@@ -217,6 +245,10 @@ export type QuestionCall = Pick<
   pinned?: true
   /** Why nothing was looked for. */
   denied?: { reason: Reason }
+  /** What a kill switch might name: everything that the question is about. */
+  targets?: string[]
+  /** The session that the question is asked in, where policies ask what went before. */
+  session?: string
   body: Body
   secrets: Secrets
 }
@@ -240,6 +272,72 @@ export type Answered<T> =
       receipt: { seq: number; hash: string }
     }
   | Exclude<Refused, { kind: 'idempotency_mismatch' }>
+
+/** A kill switch that is on: what is stopped (for people), who stopped it, and why. */
+export type Kill = { shown: string; by: string; reason: string; at: number }
+
+/** What a tenant's kill switches stop, as `targets` of items name it. `seq` counts the changes. */
+export type Epoch = { v: 1; seq: number; targets: string[] }
+
+export type KillCall = {
+  v: 1
+  tenant: string
+  target: string
+  /** The same for people. */
+  shown: string
+  killed: boolean
+  by: string
+  reason: string
+  at: number
+}
+export type KillReply = { epoch: Epoch; changed: boolean }
+
+export type RedeemCall = { v: 1; evaluationId: string; by: string; epoch?: Epoch; at: number }
+
+export type RedeemReply =
+  | { kind: 'taken'; at: number; receipt: { seq: number; hash: string } }
+  /** No such permit, or one that needn't be redeemed. */
+  | { kind: 'not_found' }
+  | { kind: 'suspended' | 'revoked' | 'killed' | 'lapsed' }
+  | { kind: 'redeemed'; at: number }
+
+export const reported = ['done', 'failed', 'not_done', 'unknown'] as const
+/** What became of an action. */
+export type Reported = (typeof reported)[number]
+
+/** Says what became of an action that was allowed. */
+export type OutcomeCall = {
+  v: 1
+  evaluationId: string
+  /** Where its receipt stands, for those of which nothing else is kept. */
+  seq?: number
+  outcome: Reported
+  /** The word of a tool, a gateway or a human. The agent's own is a claim: it frees and settles nothing. */
+  trusted: boolean
+  by: string
+  /** Of the action's result, as the reporter made it. */
+  resultHash?: string
+  note?: string
+  /** Milliseconds. */
+  at: number
+}
+
+export type OutcomeReply =
+  | {
+      kind: 'recorded'
+      outcome: Reported
+      claim: boolean
+      /** How much of budgets the report gave back. */
+      freed: number
+      at: number
+      receipt: { seq: number; hash: string }
+    }
+  /** The object keeps nothing of such a decision. */
+  | { kind: 'not_found' }
+  /** Nothing was permitted, so nothing can have come of it. */
+  | { kind: 'not_permitted' }
+  /** A trusted report said otherwise before. */
+  | { kind: 'settled'; outcome: Reported }
 
 /** Stops or restarts an agent. Repeating one changes nothing. */
 export type StandingCall = {
@@ -277,6 +375,9 @@ export type Standing = {
   receipt?: { seq: number; hash: string }
 }
 
+/** A permit that is out. */
+export type OutPermit = { evaluationId: string; expiresAt: number }
+
 /** An object's own account of itself; what it never had is absent. */
 export type Status = {
   suspended: boolean
@@ -286,6 +387,10 @@ export type Status = {
   head?: Head
   /** Receipts that D1 hasn't confirmed, and when the oldest of them was made. */
   unflushed: { count: number; since?: number }
+  /** Permits that haven't lapsed yet, the newest first. */
+  permits: OutPermit[]
+  /** How many outcomes should have been reported by now. */
+  overdue: number
   /** Where the record contradicted the chain. */
   fork?: number
 }

@@ -1,19 +1,28 @@
 import type { DecisionRecord, RefusedBy } from '../audit/receipt.ts'
+import type { BudgetObject } from '../budget/object.ts'
+import { finish } from '../cedar/partial.ts'
 import { draw, levelAt, retryAfter } from '../settle/meters.ts'
-import type { Leg } from '../settle/program.ts'
+import { type Leg, SESSION } from '../settle/program.ts'
+import type { Charge } from '../settle/room.ts'
 import { type Settlement, type State, settle } from '../settle/settle.ts'
 import { type Dependence, dependenceOf } from './after.ts'
-import { type Approvals, approvalsFor, withRefusal } from './approvals.ts'
+import { approvalsFor, withRefusal } from './approvals.ts'
 import type { ApprovalUse, DecideCall, Decided, DecideItem, DecideReply, Refused } from './call.ts'
 import { append } from './chain.ts'
 import { decidedOf } from './decided.ts'
-import { readLevel, writeLevel } from './meters.ts'
+import { isKilled } from './kills.ts'
+import { borrow, type Dry, leftOf, spendLease, type Waits } from './leases.ts'
+import { readLevel, readSpent, writeLevel, writeSpent } from './meters.ts'
+import { isUnsettled, keepPending, overdueReports } from './pending.ts'
 import { claimProof } from './proofs.ts'
 import { drawFrom, leftIn } from './purses.ts'
+import { keepRedeemable } from './redeem.ts'
 import { findReply, keepReply } from './replies.ts'
 import { isTaken } from './revocations.ts'
 import { openSelf, type Self } from './self.ts'
+import { readSession, type Session, sessionValue, takeStep } from './session.ts'
 import { forbidsOf, hintUntil, keepStepUp } from './step-ups.ts'
+import { stoppedBy } from './stopped.ts'
 import { planSweep } from './sweep.ts'
 import { hasEnded, keepWait, takeUp, wakeDependents } from './waits.ts'
 
@@ -26,13 +35,36 @@ export const decide = (
   chain: string,
   call: DecideCall,
   clock: () => number,
+  waits: Waits = new Map(),
 ): DecideReply => {
   if (call.v !== 1 || call.items.some(({ program }) => program.v !== 1)) throw new Error('written by a newer Worker')
   const reply: DecideReply = []
   for (const item of call.items) {
-    const answer = storage.transactionSync(() => decideItem(storage, chain, call, item, clock))
+    const answer = storage.transactionSync(() => decideItem(storage, chain, call, item, clock, waits))
     reply.push(answer)
     if (stopsAt(answer, call.stop)) break
+  }
+  return reply
+}
+
+/**
+ * The same, where items spend from budgets that the agent shares: what it doesn't hold enough of it borrows first, so
+ * these take a second call. What was borrowed and isn't needed after all goes back when its lease ends.
+ */
+export const decideSharing = async (
+  storage: DurableObjectStorage,
+  chain: string,
+  call: DecideCall,
+  budgets: DurableObjectNamespace<BudgetObject>,
+  dry: Dry,
+  clock: () => number,
+): Promise<DecideReply> => {
+  const reply: DecideReply = []
+  for (const item of call.items) {
+    const waits = await borrow(storage, item.program, budgets, dry, call.now, clock)
+    const answers = decide(storage, chain, { ...call, items: [item] }, clock, waits)
+    reply.push(...answers)
+    if (answers.some(answer => stopsAt(answer, call.stop))) break
   }
   return reply
 }
@@ -43,6 +75,7 @@ const decideItem = (
   call: DecideCall,
   item: DecideItem,
   clock: () => number,
+  waits: Waits,
 ): Decided | Refused => {
   const self = openSelf(storage, { tenant: call.tenant, chain, agent: call.agent })
   if (self.fork) return { kind: 'chain_fork' }
@@ -55,34 +88,61 @@ const decideItem = (
   const earlier = kept && hasEnded(storage, kept.decided.evaluationId) ? undefined : kept
   if (earlier) {
     if (earlier.requestHash !== item.idempotency?.requestHash) return { kind: 'idempotency_mismatch' }
-    // a suspended agent gets no permit, not even one that was decided before: it is judged anew, and denied
-    if (!(self.suspended || taken) || !permits(earlier.decided)) return { ...earlier.decided, replayed: true }
+    // a stopped agent gets no permit, not even one that was decided before: it is judged anew, and denied
+    const stopped = self.suspended || taken || isKilled(storage, call.epoch, item.targets ?? [])
+    if (!stopped || !permits(earlier.decided)) return { ...earlier.decided, replayed: true }
   }
 
   const newer = newerThan(self, call.bundle)
   if (newer) return { kind: 'stale_bundle', ...newer }
 
+  const session = item.step && readSession(storage, item.step.session)
+  const stopped = stoppedBy(storage, { ...call, taken, targets: item.targets, session })
   const approvals = approvalsFor(storage, item, now)
+  const knowing: Knowing = {
+    session: session === 'tampered' ? undefined : session,
+    approved: approvals.approved,
+    held: key => ({ ...waits.get(key), left: leftOf(storage, key, now) }),
+    actionHash: item.actionHash,
+  }
   const judged: Settled =
-    denialOf(taken ? { ...item, denied: REVOKED } : item, self) ??
-    withRefusal(settle(item.program, stateOf(storage, self, approvals, now), now), approvals)
+    denialOf(stopped ? { denied: { reason: stopped } } : item, self) ??
+    withRefusal(settle(item.program, stateOf(storage, self, knowing, now), now), approvals)
   const settled = dependent(judged, dependenceOf(storage, item), self)
   if (!permits(settled)) {
     const room = takeAttempt(storage, call.attempts, now)
     if (!room.taken) return { kind: 'too_many_attempts', retryAfter: room.retryAfter }
   }
 
-  for (const { meter, level } of settled.charges) writeLevel(storage, ruleKey(meter.key), meter, level)
+  for (const charge of settled.charges) {
+    if (charge.kind === 'lease') spendLease(storage, item.evaluationId, charge.meter, now)
+    else writeCharge(storage, charge)
+  }
   for (const draw of settled.draws ?? []) drawFrom(storage, draw)
+  const stepped =
+    item.step && permits(settled) && session !== 'tampered'
+      ? takeStep(storage, session, item.step, { evaluationId: item.evaluationId, at: now })
+      : undefined
   const used = permits(settled) ? approvals.consume(settled.lifted, item.evaluationId) : []
   const continues = takeUp(storage, item)
-  const decision = recordOf(settled, call, item, now, { used, continues })
+  const decision = {
+    ...recordOf(settled, call, item, now, { used, continues }),
+    ...(stepped && { session: stepped }),
+  }
   const receipt = append(
     storage,
     self,
     { kind: 'decision', at: now, body: { ...item.body, decision }, secrets: item.secrets },
     clock,
   )
+  if (permits(settled)) {
+    keepPending(storage, item, receipt, decision, settled.charges, clock)
+    const { evaluationId, targets = [], permitMs } = item
+    const { lineage } = call
+    if (item.redeem) {
+      keepRedeemable(storage, { evaluationId, seq: receipt.seq, targets, lineage, expiresAt: now + permitMs })
+    }
+  }
   const decided = decidedOf(receipt, decision)
   if (!earlier) keepReply(storage, item, decided)
   if (settled.outcome === 'step_up') keepStepUp(storage, item, settled, { seq: receipt.seq, now })
@@ -91,37 +151,54 @@ const decideItem = (
   if (call.bundle.seq !== self.bundle?.seq) {
     storage.sql.exec('UPDATE self SET bundle_seq = ?, bundle_hash = ?', call.bundle.seq, call.bundle.hash)
   }
-  if (call.proof || item.idempotency || settled.charges.length > 0 || !permits(settled)) planSweep(storage, clock())
+  if (call.proof || item.idempotency || item.step || settled.charges.length > 0 || !permits(settled)) {
+    planSweep(storage, clock())
+  }
   return decided
 }
-
-const REVOKED = { reason: 'revoked' } as const
 
 type Settled = Omit<Settlement, 'reason'> & Pick<DecisionRecord, 'reason' | 'problems'>
 
 /** An action that comes after others waits for them, unless it is denied anyway, and falls with them. */
 const dependent = (settled: Settled, { pending, failed }: Dependence, { suspended }: Self): Settled => {
   if (suspended || settled.outcome === 'deny' || (!failed && pending.length === 0)) return settled
-  const nothing = { policies: settled.policies, charges: [], lifted: [] }
+  const nothing = { policies: settled.policies, charges: [], duties: { log: [] }, lifted: [] }
   if (failed) return { ...nothing, outcome: 'deny', reason: 'dependency_denied', missing: [] }
   return { ...nothing, outcome: 'defer', reason: 'facts_missing', missing: [...settled.missing, ...pending].sort() }
 }
 
 /** A denial that the Worker settled before policy. The agent's own standing comes first. */
-const denialOf = ({ denied }: DecideItem, { suspended }: Self): Settled | undefined =>
-  denied && !suspended ? { outcome: 'deny', policies: [], missing: [], charges: [], lifted: [], ...denied } : undefined
+const denialOf = ({ denied }: Pick<DecideItem, 'denied'>, { suspended }: Self): Settled | undefined =>
+  denied && !suspended
+    ? { outcome: 'deny', policies: [], missing: [], charges: [], duties: { log: [] }, lifted: [], ...denied }
+    : undefined
+
+/** What the state is read with, beside the agent's own. */
+type Knowing = Pick<State, 'approved' | 'held'> & {
+  session: Session | undefined
+  /** Of the intent, where it is one action that is asked about. */
+  actionHash?: string
+}
 
 export const stateOf = (
   storage: DurableObjectStorage,
   { suspended }: Self,
-  { approved }: Pick<Approvals, 'approved'>,
+  { session, approved, held, actionHash }: Knowing,
   now: number,
 ): State => ({
   suspended,
+  unsettled: actionHash !== undefined && isUnsettled(storage, actionHash),
   meter: key => readLevel(storage, ruleKey(key)),
   purse: (purse, counter) => leftIn(storage, purse, counter, now),
-  // a session keeps no values yet, so nothing that hangs on them can be finished
-  finish: () => 'unknown',
+  spent: key => readSpent(storage, key),
+  held,
+  finish: ({ residual }) => {
+    const lookup = (name: string) =>
+      name === SESSION ? sessionValue(session?.state, now, overdueReports(storage)) : undefined
+    const finished = finish(residual, lookup)
+    if (typeof finished === 'boolean') return finished
+    return finished.kind === 'fault' ? 'error' : 'unknown'
+  },
   approved,
 })
 
@@ -132,8 +209,14 @@ export const newerThan = ({ bundle: seen }: Self, bundle: DecideCall['bundle']):
 }
 
 /** Keys of policies' meters and the object's own can't meet. */
-export const ruleKey = (key: string): string => `rule:${key}`
+const ruleKey = (key: string): string => `rule:${key}`
 const ATTEMPTS = 'attempts'
+
+/** What is the agent's own. Shares of budgets are spent from leases, which know whose decision it was. */
+export const writeCharge = (storage: DurableObjectStorage, charge: Exclude<Charge, { kind: 'lease' }>): void => {
+  if (charge.kind === 'limit') writeLevel(storage, ruleKey(charge.meter.key), charge.meter, charge.level)
+  else writeSpent(storage, charge.meter.key, charge.meter.window, charge.spent)
+}
 
 /** Whatever isn't allowed costs one attempt; without one it isn't decided at all. */
 export const takeAttempt = (
@@ -176,8 +259,20 @@ const recordOf = (
   ...(settled.retryAfter !== undefined && { retry_after: settled.retryAfter }),
   ...((settled.outcome === 'modify' || settled.reason === 'modify_offered') && rewriteIn(item)),
   ...(settled.refused && { refused_by: settled.refused.map(of => refusing(of, item)) }),
+  ...(permits(settled) && obliged(settled.duties, now)),
+  ...(settled.quota && { quota: settled.quota }),
   ...(settled.problems !== undefined && { problems: settled.problems }),
 })
+
+const obliged = ({ log, reportMs }: Settlement['duties'], now: number): Pick<DecisionRecord, 'duties'> =>
+  log.length === 0 && reportMs === undefined
+    ? {}
+    : {
+        duties: {
+          ...(log.length > 0 && { log }),
+          ...(reportMs !== undefined && { report_by: now + reportMs }),
+        },
+      }
 
 const rewriteIn = ({ program: { rewrite } }: DecideItem): Pick<DecisionRecord, 'rewrite'> =>
   rewrite ? { rewrite: { set: rewrite.set, mask: rewrite.mask } } : {}

@@ -15,6 +15,8 @@ export const decidedOf = ({ seq, hash, at }: StoredReceipt, decision: DecisionRe
   ...(decision.continues !== undefined && { continues: decision.continues }),
   ...(decision.retry_after !== undefined && { retryAfter: decision.retry_after }),
   ...(decision.refused_by && { refusedBy: decision.refused_by }),
+  ...(decision.quota !== undefined && { quota: decision.quota }),
+  ...(decision.duties !== undefined && { duties: decision.duties }),
   ...(decision.problems !== undefined && { problems: decision.problems }),
   ...(decision.escalate && {
     escalate: {

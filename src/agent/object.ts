@@ -1,6 +1,7 @@
 import { DurableObject } from 'cloudflare:workers'
 import type { CollectorObject } from '../audit/collector.ts'
 import type { StoredReceipt } from '../audit/receipt.ts'
+import type { BudgetObject } from '../budget/object.ts'
 import { arm, runDue } from '../durable/due.ts'
 import { migrate } from '../durable/schema.ts'
 import type { Filter } from '../sdk/scope/filter.ts'
@@ -10,11 +11,19 @@ import type {
   DecideReply,
   DelegateCall,
   DelegateReply,
+  Epoch,
   Found,
   FundCall,
+  Kill,
+  KillCall,
+  KillReply,
   NoteCall,
+  OutcomeCall,
+  OutcomeReply,
   ProofClaim,
   Reclaimed,
+  RedeemCall,
+  RedeemReply,
   RequestCall,
   RequestReply,
   ResolveCall,
@@ -27,20 +36,26 @@ import type {
   Status,
   Waiting,
 } from './call.ts'
-import { decide } from './decide.ts'
+import { decide, decideSharing } from './decide.ts'
 import { delegate, fund, reclaim, returning } from './delegate.ts'
+import { learnEpoch, publishing, readEpoch, readKills, setKill } from './kills.ts'
+import { type Dry, givingBack, sharedMeters } from './leases.ts'
 import { note } from './note.ts'
 import { flushing, refill, unflushed } from './outbox.ts'
+import { report } from './outcome.ts'
+import { overdueReports, reminding } from './pending.ts'
 import { claimProof } from './proofs.ts'
 import { pruning } from './prune.ts'
 import { type Purse, readPurse } from './purses.ts'
-import { receiptsAfter } from './receipts.ts'
+import { permitsOut, receiptsAfter } from './receipts.ts'
+import { lapsing, redeem } from './redeem.ts'
 import { resolve, revoke } from './resolutions.ts'
 import { setRevoked } from './revocations.ts'
 import { schema } from './schema.ts'
 import { scope } from './scope.ts'
 import { search } from './search.ts'
 import { readSelf } from './self.ts'
+import { traceSession } from './session.ts'
 import { setStanding } from './standing.ts'
 import { openRequest } from './step-ups.ts'
 import { planSweep, sweeping } from './sweep.ts'
@@ -51,11 +66,15 @@ export type AgentEnv = {
   COLLECTOR: DurableObjectNamespace<CollectorObject>
   /** Other agents' objects, which hold slices of this one's purses. */
   AGENT: DurableObjectNamespace<AgentObject>
+  BUNDLES: KVNamespace
+  BUDGET: DurableObjectNamespace<BudgetObject>
   NOW?: () => number
 }
 
 /** One agent's state and the chain of its receipts; also each of the chains of callers that no bundle knows. */
 export class AgentObject extends DurableObject<AgentEnv> {
+  /** Forgotten whenever the object is: it only spares calls. */
+  readonly #dry: Dry = new Map()
   readonly #clock = (): number => this.env.NOW?.() ?? Date.now()
   /** Who holds the line for the end of a wait. They are lost with the object, and ask again. */
   readonly #listeners = new Map<string, Set<() => void>>()
@@ -66,10 +85,40 @@ export class AgentObject extends DurableObject<AgentEnv> {
     arm(ctx.storage)
   }
 
-  decide(call: DecideCall): DecideReply {
-    const reply = decide(this.ctx.storage, this.#chain, call, this.#clock)
+  decide(call: DecideCall): DecideReply | Promise<DecideReply> {
+    const { storage } = this.ctx
+    if (call.items.some(({ program }) => sharedMeters(program).length > 0)) return this.#decideSharing(call)
+    const reply = decide(storage, this.#chain, call, this.#clock)
     this.#tellEnded()
     return reply
+  }
+
+  async #decideSharing(call: DecideCall): Promise<DecideReply> {
+    const reply = await decideSharing(this.ctx.storage, this.#chain, call, this.env.BUDGET, this.#dry, this.#clock)
+    this.#tellEnded()
+    return reply
+  }
+
+  /** Takes down what became of an action that was allowed. */
+  report(call: OutcomeCall): OutcomeReply {
+    return report(this.ctx.storage, call, this.#clock)
+  }
+
+  redeem(call: RedeemCall): RedeemReply {
+    return redeem(this.ctx.storage, call, this.#clock)
+  }
+
+  /** Of the one object that keeps a tenant's kill switches. */
+  kill(call: KillCall): KillReply {
+    return setKill(this.ctx.storage, this.#chain, call, this.#clock)
+  }
+
+  kills(): { seq: number; kills: Kill[] } {
+    return { seq: readEpoch(this.ctx.storage).seq, kills: readKills(this.ctx.storage) }
+  }
+
+  learn(epoch: Epoch): void {
+    learnEpoch(this.ctx.storage, epoch)
   }
 
   /** For calls that no agent's decision settles: whether the proof is new. */
@@ -163,6 +212,8 @@ export class AgentObject extends DurableObject<AgentEnv> {
     return {
       suspended,
       unflushed: unflushed(this.ctx.storage),
+      permits: permitsOut(this.ctx.storage, this.#clock()),
+      overdue: overdueReports(this.ctx.storage),
       ...(since !== undefined && { since }),
       ...(by !== undefined && { by }),
       ...(bundle && { bundle }),
@@ -176,6 +227,11 @@ export class AgentObject extends DurableObject<AgentEnv> {
     return receiptsAfter(this.ctx.storage, after, Math.min(limit, 1_000))
   }
 
+  /** A session's steps, and whether they lead to what is remembered of it. */
+  session(id: string): ReturnType<typeof traceSession> {
+    return traceSession(this.ctx.storage, id)
+  }
+
   /** Sends what D1 has lost again. Says which receipts that is; earlier ones are no longer here. */
   refill({ from }: { from: number }): { from: number; to: number } {
     return this.ctx.storage.transactionSync(() => refill(this.ctx.storage, from, this.#clock()))
@@ -184,6 +240,10 @@ export class AgentObject extends DurableObject<AgentEnv> {
   override async alarm(): Promise<void> {
     const { storage } = this.ctx
     const handlers = {
+      lease: givingBack(storage, this.env.BUDGET, this.#clock),
+      lapse: lapsing(storage, this.#clock),
+      publish: publishing(storage, this.env.BUNDLES, this.#clock),
+      report: reminding(storage, this.#clock),
       flush: flushing(storage, this.env.COLLECTOR, this.#clock),
       prune: pruning(storage, this.#clock),
       sweep: sweeping(storage, this.#clock),

@@ -1,4 +1,5 @@
-import type { StoredReceipt } from '../audit/receipt.ts'
+import type { DecisionRecord, StoredReceipt } from '../audit/receipt.ts'
+import type { OutPermit } from './call.ts'
 
 /** Receipts after `after`, oldest first. */
 export const receiptsAfter = ({ sql }: DurableObjectStorage, after: number, limit: number): StoredReceipt[] =>
@@ -11,5 +12,18 @@ export const receiptAt = ({ sql }: DurableObjectStorage, seq: number): StoredRec
 /** The oldest receipt that is still here. */
 export const oldest = ({ sql }: DurableObjectStorage): { seq: number; at: number } | undefined =>
   sql.exec<{ seq: number; at: number }>('SELECT seq, at FROM receipt ORDER BY seq LIMIT 1').toArray()[0]
+
+/** Permits that haven't lapsed yet, the newest first; of the last thousand receipts. */
+export const permitsOut = ({ sql }: DurableObjectStorage, now: number): OutPermit[] =>
+  sql
+    .exec<{ kind: string; body: string }>('SELECT kind, body FROM receipt ORDER BY seq DESC LIMIT 1000')
+    .toArray()
+    .flatMap(({ kind, body }) => {
+      const { decision }: { decision?: DecisionRecord } = kind === 'decision' ? JSON.parse(body) : {}
+      const expiresAt = decision?.expires_at
+      return decision && expiresAt !== undefined && expiresAt > now
+        ? [{ evaluationId: decision.evaluation_id, expiresAt }]
+        : []
+    })
 
 const SELECT = 'SELECT seq, hash, prev, kind, at, body_commit AS bodyCommit, body, secrets FROM receipt'

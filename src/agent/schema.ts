@@ -93,4 +93,84 @@ export const schema: readonly string[] = [
     before INTEGER,
     until INTEGER NOT NULL
   ) WITHOUT ROWID`,
+  // Sums over windows of time; `entries` as `Spent` has them.
+  `CREATE TABLE spent (
+    key TEXT PRIMARY KEY,
+    at INTEGER NOT NULL,
+    entries TEXT NOT NULL,
+    empty_at INTEGER NOT NULL
+  ) WITHOUT ROWID`,
+  // What a permit's decision took of budgets, while its outcome may still give it back.
+  `CREATE TABLE reservation (
+    evaluation_id TEXT NOT NULL,
+    key TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    amount INTEGER NOT NULL,
+    lease TEXT NOT NULL DEFAULT '',
+    until INTEGER NOT NULL,
+    PRIMARY KEY (evaluation_id, key, lease)
+  ) WITHOUT ROWID`,
+  // Decisions of which something is still awaited: a report, or what became of the action.
+  `CREATE TABLE pending (
+    evaluation_id TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    hash TEXT NOT NULL,
+    action_hash TEXT NOT NULL,
+    report_by INTEGER,
+    overdue INTEGER NOT NULL DEFAULT 0,
+    outcome TEXT,
+    claim INTEGER,
+    reported_seq INTEGER,
+    until INTEGER
+  ) WITHOUT ROWID`,
+  `CREATE INDEX pending_unknown ON pending (action_hash) WHERE outcome = 'unknown'`,
+  `CREATE INDEX pending_until ON pending (until)`,
+  // Sessions, and the steps that led to them.
+  `CREATE TABLE session (
+    id TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    hash TEXT NOT NULL,
+    state TEXT NOT NULL,
+    at INTEGER NOT NULL
+  ) WITHOUT ROWID`,
+  `CREATE TABLE session_step (
+    id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    prev TEXT NOT NULL,
+    hash TEXT NOT NULL,
+    entry TEXT NOT NULL,
+    PRIMARY KEY (id, seq)
+  ) WITHOUT ROWID`,
+  // Permits that must be redeemed, what their actions are about, and what the authority for them came from.
+  `CREATE TABLE redeemable (
+    evaluation_id TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    targets TEXT NOT NULL,
+    lineage TEXT,
+    expires_at INTEGER NOT NULL,
+    redeemed_at INTEGER
+  ) WITHOUT ROWID`,
+  // The newest kill switches that the object was told of; in one object of the tenant, those that hold.
+  'CREATE TABLE epoch (one INTEGER PRIMARY KEY CHECK (one = 1), epoch TEXT NOT NULL)',
+  // In that one object: who switched what off, and why.
+  `CREATE TABLE kill (
+    target TEXT PRIMARY KEY,
+    shown TEXT NOT NULL,
+    by TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at INTEGER NOT NULL
+  ) WITHOUT ROWID`,
+  // What the agent holds of budgets that it shares. `due_back` is all that goes back, `returned` what the coordinator
+  // has confirmed.
+  `CREATE TABLE lease (
+    id TEXT PRIMARY KEY,
+    key TEXT NOT NULL,
+    coordinator TEXT NOT NULL,
+    amount INTEGER NOT NULL,
+    rest INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    due_back INTEGER NOT NULL,
+    returned INTEGER NOT NULL DEFAULT 0
+  ) WITHOUT ROWID`,
+  'CREATE INDEX lease_by_key ON lease (key)',
 ]

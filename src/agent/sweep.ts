@@ -6,13 +6,16 @@ const PAUSE_MS = 10 * 60_000
 const GRACE_MS = 60_000
 /** Lapsed approvals stay for a while, so that whoever comes too late is told so. */
 const LAPSED_MS = 7 * 86_400_000
+/** How long a session is remembered after its last step. */
+const SESSION_MS = 30 * 86_400_000
 
 export const planSweep = (storage: DurableObjectStorage, now: number): void =>
   plan(storage, 'sweep', '', now + PAUSE_MS)
 
 /**
  * What is as good as absent from a time on: answers that are no longer kept, proofs that are too old, buckets that are
- * full again. One statement each: SQLite here takes no more than five in a compound.
+ * full again, windows in which nothing counts any more, reservations that have become spending, outcomes that were settled
+ * long ago, sessions that ended. One statement each: SQLite here takes no more than five in a compound.
  */
 const KEPT = [
   { table: 'reply', until: 'until', stays: 0 },
@@ -24,11 +27,17 @@ const KEPT = [
   { table: 'revoked', until: 'until', stays: 0 },
   // What is left of it must still be taken back.
   { table: 'purse', until: 'until', stays: LAPSED_MS },
+  { table: 'spent', until: 'empty_at', stays: 0 },
+  { table: 'reservation', until: 'until', stays: 0 },
+  { table: 'pending', until: 'until', stays: 0 },
+  { table: 'session', until: 'at', stays: SESSION_MS },
 ] as const
 
 export const sweeping = ({ sql }: DurableObjectStorage, clock: () => number): Handler => ({
   run: () => {
     const before = clock() - GRACE_MS
+    const ended = 'SELECT id FROM session WHERE at <= ?'
+    sql.exec(`DELETE FROM session_step WHERE id IN (${ended})`, before - SESSION_MS)
     for (const { table, until, stays } of KEPT) sql.exec(`DELETE FROM ${table} WHERE ${until} <= ?`, before - stays)
   },
   next: () => {

@@ -1,8 +1,10 @@
 import type { ApprovalUse } from '../agent/call.ts'
 import type { Outcome } from '../decision/answer.ts'
+import type { Obliged } from '../decision/obligations.ts'
 import type { Reason } from '../decision/reasons.ts'
 import type { Pointed } from '../decision/refusal.ts'
 import { contentHash, jcs, sha256 } from '../durable/hash.ts'
+import type { Quota } from '../settle/settle.ts'
 
 export type ReceiptKind =
   | 'decision'
@@ -10,6 +12,12 @@ export type ReceiptKind =
   | 'scope'
   | 'suspension'
   | 'resumption'
+  | 'outcome'
+  | 'overdue'
+  | 'redemption'
+  | 'lapse'
+  | 'kill'
+  | 'revival'
   | 'erasure'
   | 'escalation'
   | 'expiry'
@@ -84,6 +92,12 @@ export type DecisionRecord = {
   rewrite?: { set: Record<string, unknown>; mask: string[] }
   /** The legs that refused: principals and grants. */
   refused_by?: RefusedBy[]
+  /** Of the limits and budgets that bore on it, the one with the least room. */
+  quota?: Quota
+  /** The head of the session's own chain, after this step. */
+  session?: { seq: number; hash: string }
+  /** What the decision obliges its caller to. */
+  duties?: Obliged
   /** Where the request doesn't fit the schema. */
   problems?: Pointed[]
 }

@@ -1,4 +1,4 @@
-import { and, desc, eq, getTableColumns, gte, lt, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, gt, gte, lt, type SQL, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/d1'
 import * as v from 'valibot'
 import type { Receipt } from './receipt.ts'
@@ -147,6 +147,16 @@ export const forget = async (db: D1Database, tenant: string, subject: string): P
       db.prepare(`UPDATE receipts SET ${column} = NULL WHERE tenant = ? AND ${column} = ?`).bind(tenant, subject),
     ),
   )
+}
+
+/** Chains that have receipts since a time, as far as D1 has heard. */
+export const recentChains = async (db: D1Database, tenant: string, since: number, most: number): Promise<string[]> => {
+  const rows = await drizzle(db)
+    .selectDistinct({ chain: receipts.chain })
+    .from(receipts)
+    .where(and(eq(receipts.tenant, tenant), gt(receipts.at, since)))
+    .limit(most)
+  return rows.map(({ chain }) => chain)
 }
 
 const recorded = (row: Row): Recorded => {

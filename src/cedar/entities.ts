@@ -121,6 +121,19 @@ export function overlay(base: EntityStore, extra: readonly EntityData[]): Entity
   }
 }
 
+/** All that an entity descends from, near and far; also groups that stand in the store by name alone. */
+export function ancestorsOf({ type, id }: EntityUid, entities: EntityStore): EntityRef[] {
+  const keys = entities.get(entityRef(type, id).key)?.ancestors ?? NO_ANCESTORS
+  return [...keys].map(key => entities.get(key)?.uid ?? entityOfKey(key))
+}
+
+/** The entity that has a key. */
+function entityOfKey(key: string): EntityRef {
+  const [, length = '', rest = ''] = /^e(\d+):(.*)$/s.exec(key) ?? []
+  const at = rest.length - Number(length)
+  return entityRef(rest.slice(0, at - 1), rest.slice(at))
+}
+
 /** Many entities have no tags or no attributes; they share one empty map. */
 function mapOf(entries: Iterable<readonly [string, Value]>): ReadonlyMap<string, Value> {
   const map = new Map(entries)

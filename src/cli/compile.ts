@@ -2,6 +2,7 @@ import type { PolicyJson } from '../cedar/json.ts'
 import { type Bundle, MAX_BUNDLE_BYTES, writeBundle } from '../policy/bundle.ts'
 import { type LoadedBundle, loadBundle } from '../policy/load.ts'
 import { unknownGroups } from './compile/approvers.ts'
+import { groupless, unaccountable } from './compile/budgets.ts'
 import { type Finding, validatePolicies } from './compile/cedar.ts'
 import { type Diagnostic, error, warning } from './compile/diagnostic.ts'
 import { readEntities } from './compile/entities.ts'
@@ -65,6 +66,7 @@ export const compile = async (
   const loaded = take(load(bundle)).loaded
   if (loaded !== undefined) diagnostics.push(...overlaps(loaded, policies, links))
   if (loaded !== undefined) diagnostics.push(...wrongRewrites(loaded, policies, links))
+  if (loaded !== undefined) diagnostics.push(...budgets(loaded, policies, links))
   return { ...(!hasErrors(diagnostics) && { bundle }), diagnostics: sorted(diagnostics) }
 }
 
@@ -140,6 +142,22 @@ const overlaps = (loaded: LoadedBundle, policies: Policies, links: readonly Writ
       hint: 'only scopes were compared; what must hold always is a forbid with a limit',
     }),
   )
+
+const budgets = (loaded: LoadedBundle, policies: Policies, links: readonly WrittenLink[]): Diagnostic[] => [
+  ...groupless(loaded).map(({ policy, type }) =>
+    error(`@budget is per group ${type}, and the schema has no such entity type`, {
+      policy,
+      place: written(policy, policies, links)?.placeOf(),
+    }),
+  ),
+  ...unaccountable(loaded).map(({ policy, argument, action, what }) =>
+    error(`@budget adds up ${argument}, but action ${JSON.stringify(action)} ${what}`, {
+      policy,
+      place: written(policy, policies, links)?.placeOf(),
+      hint: 'a budget adds up a required Long of every action that its policy is about',
+    }),
+  ),
+]
 
 /** As a reader goes through the files. */
 const sorted = (diagnostics: readonly Diagnostic[]): Diagnostic[] =>

@@ -9,7 +9,7 @@ import { type Fact, type Finding, verdictOf } from '../facts/verdict.ts'
 import type { Grant } from '../identity/grant.ts'
 import { readUid } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'
-import type { Program } from '../settle/program.ts'
+import { type Program, SESSION } from '../settle/program.ts'
 import { settle } from '../settle/settle.ts'
 import type { Ask } from './ask.ts'
 import { judge } from './prepare.ts'
@@ -59,8 +59,11 @@ export const judgeAgain = async (
   const { program, denied } = judge(askOf(body.output, secrets.output), who, { bundle, edge }, truth, [])
   const state = {
     suspended: false,
+    unsettled: false,
     meter: () => undefined,
     purse: () => Number.POSITIVE_INFINITY,
+    spent: () => undefined,
+    held: () => ({ left: Number.MAX_SAFE_INTEGER }),
     finish: () => 'unknown' as const,
     approved: (policy: string) => decision.lifted.includes(policy),
   }
@@ -72,7 +75,8 @@ export const judgeAgain = async (
     recorded,
     again,
     same: JSON.stringify(recorded) === JSON.stringify(again),
-    hangs_on_state: STATE.includes(decision.reason) || decision.missing.some(name => name.startsWith('after.')),
+    hangs_on_state:
+      STATE.includes(decision.reason) || decision.missing.some(name => name.startsWith('after.')) || remembers(program),
     facts: records,
   }
 }
@@ -97,11 +101,21 @@ const CALLERS: readonly string[] = [
 const STATE: readonly string[] = [
   'suspended',
   'revoked',
+  'killed',
+  'session_tampered',
   'rate_limited',
   'budget_exhausted',
   'grant_exhausted',
+  'outcome_unknown',
+  'obligation_unsupported',
   'dependency_denied',
 ]
+
+/** Whether a policy asks what went before in the session. */
+const remembers = ({ legs }: Program): boolean =>
+  legs
+    .flatMap(({ permits, forbids }) => [...permits, ...forbids])
+    .some(({ when }) => when !== true && when.unknowns.includes(SESSION))
 
 const judgementOf = ({ outcome, reason, policies, missing }: Judgement): Judgement => ({
   outcome,
@@ -142,17 +156,18 @@ const Secrets = v.object({
     secret(v.object({ subject: v.optional(Json), resource: v.optional(Json), context: v.optional(Json) })),
   ),
   grants: v.optional(secret(v.custom<Grant[]>(Array.isArray))),
+  fields: v.optional(secret(Json)),
   facts: v.optional(secret(v.custom<FactRecord[]>(Array.isArray))),
 })
 type Secrets = v.InferOutput<typeof Secrets>
 
-const askOf = ({ agent, action }: Body, { resource, arguments: args, asserted }: Secrets): Ask => {
+const askOf = ({ agent, action }: Body, { resource, arguments: args, asserted, fields }: Secrets): Ask => {
   const { subject, resource: properties, context } = asserted?.value ?? {}
   return {
     subject: { ...agent, ...(subject && { properties: subject }) },
     action: { name: action, properties: args.value },
     resource: { ...resource.value, ...(properties && { properties }) },
-    ...(context && { context }),
+    ...((context || fields) && { context: { ...context, ...fields?.value } }),
   }
 }
 

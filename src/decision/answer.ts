@@ -4,7 +4,8 @@ import type { EntityUid } from '../cedar/json.ts'
 import { AccessRequest } from '../escalation/requestable.ts'
 import type { LoadedFacts } from '../facts/load.ts'
 import { type ClaimRecord, unknownFact } from '../facts/record.ts'
-import { Obligation, rewriteObligations } from './obligations.ts'
+import type { Quota } from '../settle/settle.ts'
+import { Obligation, obligationsOf, rewriteObligations } from './obligations.ts'
 import { reasons } from './reasons.ts'
 import type { Refusal } from './refusal.ts'
 
@@ -49,6 +50,15 @@ export const DecisionContext = v.object({
   policies: v.optional(v.array(v.string())),
   /** A signed permit (JWT) for the tool: allow and modify only. */
   permit: v.optional(v.string()),
+  /** Of the limits and budgets that bore on it, the one with the least room; `window` in whole seconds. */
+  limit: v.optional(
+    v.object({
+      policy: v.optional(v.string()),
+      quota: v.number(),
+      remaining: v.number(),
+      window: v.optional(v.number()),
+    }),
+  ),
   missing: v.optional(v.array(v.object({ name: v.string(), sources: v.array(v.string()) }))),
   /** Where the request doesn't fit the schema. */
   problems: v.optional(v.array(Problem)),
@@ -126,6 +136,7 @@ export const answerOf = (decided: Decided, more: Shown): Answer => ({
     bundle: decided.bundle,
     ...(more.explain && { policies: decided.policies }),
     ...(more.permit !== undefined && { permit: more.permit }),
+    ...(decided.quota && { limit: limitOf(decided.quota, more.explain) }),
     ...(decided.missing.length > 0 && {
       missing: decided.missing.map(name => ({ name, sources: sourcesOf(name, more.facts) })),
     }),
@@ -136,7 +147,8 @@ export const answerOf = (decided: Decided, more: Shown): Answer => ({
     ...(decided.continues !== undefined && { continues: decided.continues }),
     ...(more.claims.length > 0 && { claims: more.claims.map(claim => claimAnswer(claim, more.tells)) }),
     ...(more.arguments && { arguments: more.arguments }),
-    ...rewritten(decided, more.arguments),
+    ...rewritten(decided),
+    ...obliged(decided, more.arguments),
     ...(decided.retryAfter !== undefined && { retry_after: decided.retryAfter }),
     ...(more.request && { access_request: more.request }),
     ...nextAction(decided, more.request),
@@ -158,9 +170,9 @@ const approvalUsed = ({ approvals = [], presented }: Decided) => {
   const used = approvals.find(({ id }) => id === presented) ?? approvals[0]
   return used && { approval: { id: used.id, approved_until: new Date(used.until).toISOString() } }
 }
-const rewritten = ({ outcome, rewrite }: Decided, args: Record<string, unknown> | undefined) => ({
+
+const rewritten = ({ rewrite }: Decided) => ({
   ...(rewrite && rewrite.mask.length > 0 && { mask: rewrite.mask }),
-  ...(rewrite && outcome === 'modify' && { obligations: rewriteObligations(args, rewrite.mask) }),
 })
 
 /** An agent has its grants before it, so it may know which of them refused. */
@@ -171,6 +183,15 @@ const refusedBy = ({ refusedBy = [] }: Decided, { explain, judged }: Shown): Pic
     return principal ? [{ principal: { type: principal.type, id: principal.id } }] : []
   })
   return shown.length > 0 ? { refused_by: shown } : {}
+}
+
+/** What the caller has to do with the decision, and with the result. */
+const obliged = ({ evaluationId, outcome, duties, rewrite }: Decided, args: Record<string, unknown> | undefined) => {
+  const obligations = [
+    ...(duties ? obligationsOf(evaluationId, duties) : []),
+    ...(rewrite && outcome === 'modify' ? rewriteObligations(args, rewrite.mask) : []),
+  ]
+  return obligations.length > 0 ? { obligations } : {}
 }
 
 /** Whether the caller is told what facts say of a name. */
@@ -205,6 +226,13 @@ const sourcesOf = (unknown: string, { declared, sources, types }: LoadedFacts): 
     .sort((a, b) => b.rank - a.rank || (a.id < b.id ? -1 : 1))
     .map(({ id }) => id)
 }
+
+const limitOf = ({ policy, capacity, left, windowMs }: Quota, explain: boolean) => ({
+  ...(explain && { policy }),
+  quota: capacity,
+  remaining: left,
+  ...(windowMs !== undefined && { window: Math.ceil(windowMs / 1000) }),
+})
 
 /** A denial that stands on no record: the control plane couldn't get as far as deciding, so nothing is allowed. */
 export const unrecorded = (

@@ -1,4 +1,4 @@
-import type { DecideCall, Decided, DecideReply, ProofClaim } from '../agent/call.ts'
+import type { DecideCall, Decided, DecideReply, Epoch, ProofClaim } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
 import { withDeadline } from '../durable/deadline.ts'
@@ -32,6 +32,8 @@ export type Call = {
   caller: Caller
   bundle: LoadedBundle
   edge: Edge
+  /** The tenant's kill switches, as this isolate knows them. */
+  epoch?: Epoch
   requestId?: string
   idempotency?: { key: string; bodyHash: string }
   /** What the caller's authority comes from was taken away, or nobody can say now whether it was. */
@@ -146,6 +148,7 @@ const settleRun = async (run: Run, call: Call, deps: Deps, mayMove: boolean): Pr
     ...object,
     bundle: { seq: bundle.seq, hash: bundle.hash },
     now: edge.now,
+    ...(call.epoch && { epoch: call.epoch }),
     items: await Promise.all(
       items.map(async item => ({ ...(await sealed(item.prepared, call, deps.vault)), ...idempotencyOf(item, call) })),
     ),
@@ -247,6 +250,7 @@ const permitOf = async (decided: Decided, item: Prepared, call: Call, signer: Si
     argumentsHash,
     actionHash,
     bundle: decided.bundle,
+    ...(item.item.redeem && { redeem: true }),
     issuedAt: decided.at,
     expiresAt: decided.expiresAt,
   })

@@ -1,8 +1,11 @@
+import { ancestorsOf } from '../cedar/entities.ts'
 import type { EntityUid } from '../cedar/json.ts'
 import { evaluatePartially } from '../cedar/partial.ts'
+import { type RuleMeta, rewrites } from '../policy/annotations.ts'
 import type { LoadedBundle } from '../policy/load.ts'
-import { metersOf } from '../policy/meters.ts'
-import type { Leg, Program, Rule } from '../settle/program.ts'
+import { type MeterOf, metersOf } from '../policy/meters.ts'
+import { type Leg, type Program, type Rule, SESSION } from '../settle/program.ts'
+import { dutiesOf, type Said } from './duties.ts'
 import { grantLegs } from './grant-legs.ts'
 import { unmetIn } from './requirements.ts'
 import type { Truth } from './truth.ts'
@@ -13,12 +16,23 @@ import type { Who } from './who.ts'
  * Evaluates for each principal of the chain, everything else being equal, and for each grant: what is left goes to the
  * agent's object.
  */
-export const programOf = (who: Who, what: What, bundle: LoadedBundle, truth?: Truth, now = 0): Program => {
-  const { actor } = who.principals
+export const programOf = (who: Who, what: What, said: Said, bundle: LoadedBundle, truth?: Truth, now = 0): Program => {
+  const of = meterOf(who, what, bundle)
   const judging = { what, bundle, truth, now }
-  const legs = judgedOf(who, bundle).map(uid => legOf(uid, actor, judging))
-  return { v: 1, legs: [...legs, ...grantLegs(who.grants, actor, what, bundle.schema, now)], absentDuties: [] }
+  const legs = judgedOf(who, bundle).map(uid => legOf(uid, of, said, judging))
+  return { v: 1, legs: [...legs, ...grantLegs(who.grants, who.principals.actor, what, bundle.schema, now)] }
 }
+
+/** Whom meters are kept for. */
+export const meterOf = ({ principals: { actor, user } }: Who, what: What, { tenant }: LoadedBundle): MeterOf => ({
+  agent: actor,
+  user,
+  tenant,
+  action: what.action,
+  resource: what.resource,
+  context: what.context,
+  groupsOf: type => ancestorsOf(actor, what.entities).filter(group => group.type === type),
+})
 
 /** The principals that must be permitted, each for itself. */
 export const judgedOf = ({ principals: { actor, chain, user } }: Who, bundle: LoadedBundle): EntityUid[] => [
@@ -30,23 +44,31 @@ export const judgedOf = ({ principals: { actor, chain, user } }: Who, bundle: Lo
 /** What one evaluation is made of, beside the principal. */
 export type Judging = { what: What; bundle: LoadedBundle; truth: Truth | undefined; now: number }
 
-const legOf = (principal: EntityUid, agent: EntityUid, judging: Judging): Leg => {
+const legOf = (principal: EntityUid, of: MeterOf, said: Said, judging: Judging): Leg => {
   const { what, bundle } = judging
   const { action, resource, context, entities } = what
   const { permit, forbid } = evaluatePartially(bundle.policies, { principal, action, resource, context }, entities)
   const rule = (policy: string, when: Rule['when'] = true): Rule => {
     const meta = bundle.rules.get(policy)
     if (!meta) throw new Error(`policy ${policy} has no annotations`)
-    const meters = metersOf(meta, { agent, action, resource })
+    const meters = metersOf(meta, of)
+    const duties = dutiesOf(meta, said)
     const { escalate, textHash } = meta
-    return { policy, when, meters, ...(escalate !== undefined && { liftable: { group: escalate, textHash } }) }
+    return {
+      policy,
+      when,
+      meters: meters ?? [],
+      ...(!meters && { error: true }),
+      ...(duties && { duties }),
+      ...(escalate !== undefined && { liftable: { group: escalate, textHash } }),
+    }
   }
   const rules = ({ satisfied, residual }: typeof permit): Rule[] => [
     ...satisfied.map(policy => rule(policy)),
     ...residual.map(({ policyId, unknowns, expr }) => rule(policyId, { unknowns: [...unknowns], residual: expr })),
   ]
   const unmet = unmetIn(principal, judging)
-  const met = ({ policy }: Rule) => !unmet.has(policy)
+  const met = ({ policy, when }: Rule) => !unmet.has(policy) && !rewritesBlindly(bundle.rules.get(policy), when)
   const open = (effect: 'permit' | 'forbid') =>
     [...unmet].flatMap(([policy, when]) =>
       when && bundle.policies.get(policy)?.effect === effect ? [rule(policy, when)] : [],
@@ -62,3 +84,7 @@ const legOf = (principal: EntityUid, agent: EntityUid, judging: Judging): Leg =>
     ],
   }
 }
+
+/** What it rewrites is applied before the object knows whether it holds in the session, so it can't be used then. */
+const rewritesBlindly = (meta: RuleMeta | undefined, when: Rule['when']): boolean =>
+  meta !== undefined && rewrites(meta) && when !== true && when.unknowns.includes(SESSION)

@@ -20,6 +20,27 @@ export const rewriteObligations = (
   ...(mask.length > 0 ? [custom('mask', { fields: mask })] : []),
 ]
 
+/** What a decision obliges its caller to. */
+export type Obliged = {
+  /** Fields of the request that the tool puts into its own log. */
+  log?: string[]
+  /** Milliseconds: by when the outcome must be reported. */
+  report_by?: number
+}
+
+/** Obligations as the profile writes them. All of ours are `custom`, told apart by `vendor` and `action`. */
+export const obligationsOf = (evaluationId: string, { log, report_by }: Obliged): Obligation[] => [
+  ...(log ? [custom('log', { fields: log })] : []),
+  ...(report_by === undefined
+    ? []
+    : [
+        custom('report', {
+          due_at: new Date(report_by).toISOString(),
+          path: `/v1/decisions/${evaluationId}/outcome`,
+        }),
+      ]),
+]
+
 const custom = (action: string, properties: Record<string, unknown>): Obligation => ({
   id: action,
   type: 'custom',

@@ -11,12 +11,15 @@ import type { Presented } from '../escalation/presented.ts'
 import { uidText } from '../identity/uid.ts'
 import type { Ask } from './ask.ts'
 import type { Call } from './decide.ts'
+import { fieldsFor } from './duties.ts'
 import { actionHash, type Intent } from './intent.ts'
 import { programOf } from './legs.ts'
 import { linksOf } from './links.ts'
 import { recordOf } from './record.ts'
 import { isRefusal, type Refusal } from './refusal.ts'
 import { type Judged, rewritten } from './rewrite.ts'
+import { stepOf } from './step.ts'
+import { targetsOf } from './targets.ts'
 import { needsOf, type Truth, untrue } from './truth.ts'
 import { environmentNames, what } from './what.ts'
 import { type Who, who } from './who.ts'
@@ -39,7 +42,7 @@ const PERMIT_MS = 60_000
 const UNATTRIBUTED_CHAINS = 4
 const UNATTRIBUTED_ATTEMPTS = { capacity: 60, windowMs: 60_000 }
 
-export const NO_PROGRAM = { v: 1, legs: [], absentDuties: [] } as const satisfies DecideItem['program']
+export const NO_PROGRAM = { v: 1, legs: [] } as const satisfies DecideItem['program']
 
 /** identity → request → cedar, for one action: all of the way that needs no state. */
 export const prepare = (ask: Ask, call: Call, presented?: Presented, truth?: Truth): Prepared | Refusal => {
@@ -48,10 +51,10 @@ export const prepare = (ask: Ask, call: Call, presented?: Presented, truth?: Tru
   const problems: Problem[] = []
   const links = linksOf(ask, problems)
   const kept = redact(withoutProofs(ask), call.bundle.settings.privacy)
-  const judged = kept.denied
+  const judged: Judged = kept.denied
     ? { ask, program: NO_PROGRAM, denied: kept.denied }
     : judge(ask, actor, call, truth, problems)
-  const { program, denied } = judged
+  const { program, denied, asked } = judged
   const intent = intentOf(judged.ask, actor, call)
   const { hash, argumentsHash } = hashesOf(intent)
   // What holds a credential can be shown to nobody, so nobody can approve it.
@@ -65,12 +68,17 @@ export const prepare = (ask: Ask, call: Call, presented?: Presented, truth?: Tru
       evaluationId: uuidv7(),
       // what was masked must not be guessed back from what is kept of the intent
       actionHash: kept.masked ? actionHash({ ...intent, ...shownOf(kept.ask) }) : hash,
+      targets: targetsOf(ask, actor, call),
+      ...(call.bundle.settings.redeem_only.includes(ask.action.name) && { redeem: true }),
+      // where no policy asks what went before, nothing is remembered
+      ...(asked && call.bundle.remembers && { step: stepOf(kept.ask, actor, asked, call) }),
       program,
       ...(denied && { denied }),
       ...links,
       ...(truth && { wait: { ms: call.bundle.facts.waitMs, needs: needsOf(truth, call.bundle) } }),
       ...recordOf(kept.ask, actor, call.caller, {
         ...(!kept.masked && { actionHash: hash }),
+        fields: fieldsFor(judged.program, kept.ask.context),
         edge: call.edge,
         truth: kept.masked ? maskedTruth(truth, kept.ask) : truth,
         ...(call.requestId && { requestId: call.requestId }),
@@ -138,7 +146,8 @@ export const judge = (
     if ('reason' in asked) return no(asked)
     if (problems.length > 0) return no({ reason: 'schema_mismatch', problems })
     const denied = untrue(truth, bundle)
-    return denied ? no(denied) : { ask: asIs, program: programOf(actor, asked, bundle, truth, edge.now) }
+    if (denied) return no(denied)
+    return { ask: asIs, program: programOf(actor, asked, asIs.context, bundle, truth, edge.now), asked }
   }
   return rewritten(evaluated(ask), bundle, evaluated)
 }

@@ -15,7 +15,13 @@ export const recordOf = (
   ask: Ask,
   { principals, groups, grants, asserts }: Who,
   caller: Caller,
-  more: { actionHash?: string; edge: Edge; truth: Truth | undefined; requestId?: string },
+  more: {
+    actionHash?: string
+    edge: Edge
+    truth: Truth | undefined
+    fields: Record<string, string>
+    requestId?: string
+  },
 ): { body: Body; secrets: Record<string, Secret> } => {
   const { actor, chain, user } = principals
   const personal: Record<string, unknown> = {
@@ -24,6 +30,7 @@ export const recordOf = (
     arguments: ask.action.properties ?? {},
   }
   if (user) personal.user = user
+  if (Object.keys(more.fields).length > 0) personal.fields = more.fields
   if (asserts) {
     const { properties: subject } = ask.subject
     const { properties: resource } = ask.resource

@@ -2,9 +2,14 @@ import type { DecideItem } from '../agent/call.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import type { Program, Rewrite } from '../settle/program.ts'
 import type { Ask } from './ask.ts'
+import type { What } from './what.ts'
 
 /** A request as it is judged, which may be another one than was sent. */
-export type Judged = Pick<DecideItem, 'program' | 'denied'> & { ask: Ask }
+export type Judged = Pick<DecideItem, 'program' | 'denied'> & {
+  ask: Ask
+  /** As policies saw it; there where they were asked. */
+  asked?: What
+}
 
 /**
  * Applies what the true permits rewrite, and evaluates what came of that. Everything after this, the hash of the action,
@@ -38,7 +43,7 @@ export const applied = (ask: Ask, { set }: Pick<Rewrite, 'set'>): Ask => ({
 const namesFacts = ({ set }: Rewrite, { facts }: LoadedBundle): boolean =>
   [...facts.declared.values()].some(({ of }) => of.kind === 'argument' && Object.hasOwn(set, of.name))
 
-const NO_PROGRAM: Program = { v: 1, legs: [], absentDuties: [] }
+const NO_PROGRAM: Program = { v: 1, legs: [] }
 
 const denied = (ask: Ask, reason: 'rewrite_conflict' | 'rewrite_unstable'): Judged => ({
   ask,

@@ -2,9 +2,10 @@ import { convert, convertRecord, type Problem } from '../cedar/convert.ts'
 import { type EntityData, type EntityStore, entityData, overlay } from '../cedar/entities.ts'
 import type { EntityUid } from '../cedar/json.ts'
 import type { ActionType, RecordType, Schema } from '../cedar/schema.ts'
-import { type CedarRecord, type EntityRef, entityRef, recordOf, type Value } from '../cedar/value.ts'
+import { type CedarRecord, type EntityRef, entityRef, recordOf, unknown, type Value } from '../cedar/value.ts'
 import { jcs } from '../durable/hash.ts'
 import type { LoadedBundle } from '../policy/load.ts'
+import { SESSION } from '../settle/program.ts'
 import type { Ask } from './ask.ts'
 import { membersOf } from './known.ts'
 import type { Truth } from './truth.ts'
@@ -56,6 +57,14 @@ export const what = (
   if (subject.length > 0 || groups.length > 0) extra.push(entityData(actor, subject, groups))
   const object = asserted(resource, ask.resource.properties, '/resource/properties')
   if (object.length > 0) extra.push(entityData(resource, object))
+  const lacking = (uid: EntityUid, name: string, given: Attributes = []) => {
+    const absent = absentAttributes(uid, name, given, bundle)
+    if (absent.length > 0) extra.push(entityData(uid, absent))
+  }
+  lacking(actor, 'principal', subject)
+  lacking(resource, 'resource', object)
+  for (const [index, parent] of chain.entries()) lacking(parent, `chain.${index}`)
+  if (user) lacking(user, 'user')
 
   if (problems.length > 0 || !context) return { reason: 'schema_mismatch', problems }
   const entities = extra.length > 0 ? overlay(bundle.entities, extra) : bundle.entities
@@ -95,12 +104,30 @@ const contextOf = (
   const environment = recordType(declared.get('environment')?.type)
   if (environment) json.environment = environmentOf(environment, ask, asserts, edge)
   const members = membersOf(declared, truth)
+  const session = declared.get('session')
+  // The agent's object knows it; here it is left open.
+  if (session) members.set('session', unknown(SESSION, session.type))
   for (const name of ['arguments', ...members.keys()]) known.delete(name)
   const rest = convertRecord({ kind: 'record', attributes: known, open: false }, json, '/context')
   if (!rest.ok) problems.push(...rest.problems.map(withoutEnvironment))
   if (!rest.ok || !given) return undefined
   if (declared.has('arguments')) members.set('arguments', given)
   return members.size === 0 ? rest.value : recordOf([...rest.value.fields, ...members])
+}
+
+/**
+ * Required attributes that neither the bundle nor a gateway tells of. They are unknown, not absent: a policy that hangs
+ * on one waits for whoever can say, by the name that stands here.
+ */
+const absentAttributes = (uid: EntityUid, name: string, given: Attributes, bundle: LoadedBundle): Attributes => {
+  const shape = bundle.schema.entityTypes.get(uid.type)?.shape.attributes
+  const known = bundle.entities.get(entityRef(uid.type, uid.id).key)?.attrs
+  const absent: Attributes = []
+  for (const [attribute, { type, required }] of shape ?? []) {
+    if (!required || known?.has(attribute) || given.some(([each]) => each === attribute)) continue
+    absent.push([attribute, unknown(`${name}.${attribute}`, type)])
+  }
+  return absent
 }
 
 const NOTHING: RecordType = { kind: 'record', attributes: new Map(), open: false }

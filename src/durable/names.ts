@@ -13,6 +13,9 @@ type Kind =
   | 'jwks'
   | 'proofs'
   | 'searches'
+  | 'budget'
+  | 'kills'
+  | 'epoch'
 
 /**
  * The one place that makes the name of an object or a KV key. Parts are hashed as a JSON array, never joined, so no

@@ -10,10 +10,12 @@ import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
 import { sha256 } from '../durable/hash.ts'
 import { presentedIn } from '../escalation/presented.ts'
 import { signer } from '../identity/keys.ts'
-import { answerersOf, askedOf } from './asked.ts'
+import { answerersOf, askedOf, epochOf } from './asked.ts'
 import { authenticated, verificationOf } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { json, jsonBody, problems } from './describe.ts'
+import { flood } from './flood.ts'
+import { limitHeaders } from './limit-headers.ts'
 import { problem } from './problem.ts'
 import { identifierOf } from './tenant.ts'
 import type { AppEnv } from './types.ts'
@@ -32,6 +34,7 @@ export const access = new Hono<AppEnv>()
       responses: { 200: json('The decision', Answer), ...problems(400, 401, 403, 413, 422, 429) },
     }),
     authenticated(['agent', 'pep'], (c, reason) => c.json(closed(c, reason)), { settles: true }),
+    flood,
     async c => {
       const body = await readBody(c)
       if (isRefusal(body)) return problem(body)
@@ -61,6 +64,7 @@ export const access = new Hono<AppEnv>()
       },
       { settles: true },
     ),
+    flood,
     async c => {
       const batch = await readBatch(c)
       if (isRefusal(batch)) return problem(batch)
@@ -95,8 +99,7 @@ const single = async (c: Context<AppEnv>, body: Body): Promise<Response> => {
   const [result] = results
   if (!result) throw new Error('one action, no result')
   if (isRefusal(result)) return problem(result)
-  const retryAfter = result.context.retry_after
-  return c.json(result, 200, retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) })
+  return c.json(result, 200, limitHeaders(result))
 }
 
 const judge = async (
@@ -109,8 +112,11 @@ const judge = async (
   if (key !== undefined && !IDEMPOTENCY_KEY.test(key)) {
     return refusal(400, 'malformed_request', { detail: 'Idempotency-Key is 1 to 255 visible ASCII characters' })
   }
+  const epoch = await epochOf(c)
+  // Who can't tell what is stopped allows nothing.
+  if (!epoch) return asks.map(ask => (isRefusal(ask) ? ask : closed(c, 'bundle_stale')))
   const call: Call = {
-    ...askedOf(c),
+    ...askedOf(c, epoch),
     identifier: identifierOf(c.var.place.tenant, c.env),
     ...(key !== undefined && { idempotency: { key, bodyHash: sha256(body) } }),
     stop,

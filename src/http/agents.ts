@@ -1,6 +1,7 @@
 import { type Context, Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
+import type { OutPermit } from '../agent/call.ts'
 import { read } from '../decision/ask.ts'
 import { agentName } from '../decision/prepare.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
@@ -29,6 +30,14 @@ const Standing = v.object({
   descendants: v.number(),
 })
 
+/** A step of a session, as it was. */
+const Trace = v.object({
+  state: v.record(v.string(), v.unknown()),
+  steps: v.array(v.object({ seq: v.number(), prev: v.string(), hash: v.string(), entry: v.unknown() })),
+  /** The first step that isn't what the others lead to; absent where all are. */
+  wrong: v.optional(v.number()),
+})
+
 const described = (summary: string) =>
   describeRoute({
     summary,
@@ -53,9 +62,31 @@ export const agents = new Hono<AppEnv>()
       const agent = agentOf(c)
       if (!known(c, agent)) return problem(refusal(404, 'not_found'))
       const status = await c.env.AGENT.getByName(agentName(c.var.place.tenant, agent)).status()
-      return status ? c.json({ agent, ...status }) : problem(refusal(404, 'not_found'))
+      return status
+        ? c.json({ agent, ...status, permits: status.permits.map(shown) })
+        : problem(refusal(404, 'not_found'))
     },
   )
+  .get(
+    '/v1/agents/:type/:id/session',
+    describeRoute({
+      summary: 'What a session is remembered by, step by step',
+      responses: { 200: json('The session', Trace), ...problems(401, 403, 404) },
+    }),
+    async c => {
+      const agent = agentOf(c)
+      if (!known(c, agent)) return problem(refusal(404, 'not_found'))
+      const object = c.env.AGENT.getByName(agentName(c.var.place.tenant, agent))
+      const trace = await object.session(c.req.query('id') ?? '')
+      if (!trace) return problem(refusal(404, 'not_found'))
+      return c.json({ ...trace, steps: trace.steps.map(step => ({ ...step, entry: JSON.parse(step.entry) })) })
+    },
+  )
+
+const shown = ({ evaluationId, expiresAt }: OutPermit) => ({
+  evaluation_id: evaluationId,
+  expires_at: new Date(expiresAt).toISOString(),
+})
 
 const stand = async (c: Context<AppEnv>, change: 'suspend' | 'resume'): Promise<Response> => {
   const body = await readBody(c)

@@ -4,6 +4,7 @@ import { openAPIRouteHandler } from 'hono-openapi'
 import { refusal } from '../decision/refusal.ts'
 import { createRevocations } from '../delegation/revocations.ts'
 import { createKeySets } from '../identity/key-sets.ts'
+import { createEpochs } from '../policy/epochs.ts'
 import { access } from './access.ts'
 import { again } from './again.ts'
 import { agents } from './agents.ts'
@@ -14,7 +15,10 @@ import { escalations } from './escalations.ts'
 import { events } from './events.ts'
 import { facts } from './facts.ts'
 import { keeping } from './keeping.ts'
+import { kills } from './kills.ts'
 import { log } from './log.ts'
+import { outcomes } from './outcomes.ts'
+import { permits } from './permits.ts'
 import { problem } from './problem.ts'
 import { record } from './record.ts'
 import { requests } from './requests.ts'
@@ -31,6 +35,7 @@ import { whoami } from './whoami.ts'
 /** The Worker's HTTP side. Routes are written once: the tenant is taken off the path before they are matched. */
 export const createApp = (given: Pick<Parts, 'now' | 'source'> & Partial<Parts>) => {
   const parts: Parts = { keySets: createKeySets(), revocations: createRevocations(), fetch, ...given }
+  const epochs = createEpochs()
   const app = new Hono<AppEnv>({
     getPath: (request, options) => {
       // Hono calls this with the bindings on every request.
@@ -46,6 +51,7 @@ export const createApp = (given: Pick<Parts, 'now' | 'source'> & Partial<Parts>)
       c.set('place', place)
       c.set('now', parts.now())
       c.set('parts', parts)
+      c.set('epochs', epochs)
       await next()
     } else {
       c.res = problem(refusal(404, 'not_found'))
@@ -83,6 +89,9 @@ export const createApp = (given: Pick<Parts, 'now' | 'source'> & Partial<Parts>)
   app.route('/', whoami)
   app.route('/', delegations)
   app.route('/', events)
+  app.route('/', outcomes)
+  app.route('/', kills)
+  app.route('/', permits)
   app.route('/', log)
   app.route('/', erasures)
   app.route('/', keeping)

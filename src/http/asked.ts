@@ -1,19 +1,26 @@
 import type { Context } from 'hono'
+import type { Epoch } from '../agent/call.ts'
 import { vaultOf } from '../audit/privacy/vault.ts'
 import type { Call, Deps } from '../decision/decide.ts'
 import { sessionOf, sourceIo } from './authenticated.ts'
 import type { AppEnv } from './types.ts'
 
+/** The kill switches. `undefined` where they can't be told: then nothing may be allowed. */
+export const epochOf = (c: Context<AppEnv>): Promise<Epoch | undefined> =>
+  c.var.epochs.current(c.var.place.tenant, sourceIo(c))
+
 /** What every question of an authenticated caller is asked with. */
 export const askedOf = (
   c: Context<AppEnv>,
-): Pick<Call, 'tenant' | 'caller' | 'bundle' | 'proof' | 'taken' | 'edge' | 'requestId'> => {
+  epoch: Epoch,
+): Pick<Call, 'tenant' | 'caller' | 'bundle' | 'proof' | 'taken' | 'epoch' | 'edge' | 'requestId'> => {
   const { place, now, session } = c.var
   const requestId = c.req.header('x-request-id')
   const ip = c.req.header('cf-connecting-ip')
   return {
     tenant: place.tenant,
     ...session,
+    epoch,
     edge: { now, ...(ip !== undefined && { ip }) },
     // Cutting it may leave half a character, which no receipt can hold.
     ...(requestId !== undefined && { requestId: requestId.slice(0, 256).toWellFormed() }),

@@ -6,7 +6,7 @@ import { reasons } from '../decision/reasons.ts'
 import { isRefusal } from '../decision/refusal.ts'
 import { FILTER_MS } from '../scope/legs.ts'
 import { type Scoped, ScopeQuery, scope as scopeFor } from '../scope/scope.ts'
-import { answerersOf, askedOf } from './asked.ts'
+import { answerersOf, askedOf, epochOf } from './asked.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { json, jsonBody, problems } from './describe.ts'
@@ -86,7 +86,9 @@ export const scope = new Hono<AppEnv>().post(
     if (isRefusal(body)) return problem(body)
     const query = read(ScopeQuery, body.value)
     if (isRefusal(query)) return problem(query)
-    const scoped = await scopeFor(query, askedOf(c), answerersOf(c))
+    const epoch = await epochOf(c)
+    if (!epoch) return without(c, 'bundle_stale')
+    const scoped = await scopeFor(query, askedOf(c, epoch), answerersOf(c))
     if (isRefusal(scoped)) return problem(scoped)
     const { bundle, caller } = c.var.session
     return c.json(answerOf(scoped, bundle.settings.explain_to_agents || caller.roles.includes('pep')))

@@ -8,7 +8,7 @@ import { pagesOf } from '../scope/pages.ts'
 import { ActionQuery, type Query, ResourceQuery, SubjectQuery } from '../scope/query.ts'
 import type { Asked } from '../scope/question.ts'
 import { type Searched, search as searchFor } from '../scope/search.ts'
-import { answerersOf, askedOf } from './asked.ts'
+import { answerersOf, askedOf, epochOf } from './asked.ts'
 import { authenticated, sourceIo } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { json, jsonBody, problems } from './describe.ts'
@@ -73,7 +73,9 @@ const answered = async <S extends v.GenericSchema>(
   const given = read(schema, body.value)
   if (typeof given === 'object' && given !== null && isRefusal(given)) return problem(given)
   const query = queryOf(given)
-  const asked = askedOf(c)
+  const epoch = await epochOf(c)
+  if (!epoch) return without(c, 'bundle_stale')
+  const asked = askedOf(c, epoch)
   const pages = pagesOf(c.env.SIGNING_KEYS, { tenant: asked.tenant, caller: asked.caller.name, now: c.var.now })
   const position = pages.read(query)
   if (position && isRefusal(position)) return problem(position)

@@ -1,5 +1,6 @@
 import type { Revocations } from '../delegation/revocations.ts'
 import type { KeySets } from '../identity/key-sets.ts'
+import type { Epochs } from '../policy/epochs.ts'
 import type { Source } from '../policy/source.ts'
 import type { Session } from './authenticated.ts'
 import type { Place } from './tenant.ts'
@@ -23,5 +24,6 @@ export type AppEnv = {
     now: number
     parts: Parts
     session: Session
+    epochs: Epochs
   }
 }

@@ -1,6 +1,8 @@
-import { CompactSign } from 'jose'
+import { CompactSign, compactVerify, createLocalJWKSet, type JWK } from 'jose'
+import * as v from 'valibot'
 import type { EntityUid } from '../cedar/json.ts'
 import type { PrincipalChain } from './caller.ts'
+import { readObject } from './jws.ts'
 import type { Signer } from './keys.ts'
 import { uidText } from './uid.ts'
 
@@ -17,6 +19,8 @@ export type Permit = {
   actionHash: string
   /** Hash of the bundle that decided. */
   bundle: string
+  /** Good for nothing until it is redeemed, once. */
+  redeem?: true
   issuedAt: number
   expiresAt: number
 }
@@ -37,6 +41,8 @@ type PermitClaims = {
   arguments_hash: string
   action_hash: string
   bundle: string
+  /** Absent where offline verification is all that is asked for. */
+  redeem?: true
 }
 
 const PERMIT_TYPE = 'permit+jwt'
@@ -46,6 +52,30 @@ export const signPermit = (signer: Signer, permit: Permit): Promise<string> =>
   new CompactSign(new TextEncoder().encode(JSON.stringify(permitClaims(permit))))
     .setProtectedHeader({ alg: signer.alg, typ: PERMIT_TYPE, kid: signer.kid })
     .sign(signer.key)
+
+/** Of a permit that is ours, what redeeming it needs; whether it has lapsed is for the agent's object to say. */
+export const readPermit = async (
+  token: string,
+  keys: readonly JWK[],
+  tenant: string,
+): Promise<{ evaluationId: string; agent: EntityUid } | undefined> => {
+  try {
+    const { payload, protectedHeader } = await compactVerify(token, createLocalJWKSet({ keys: [...keys] }), {
+      algorithms: ['EdDSA', 'ES256'],
+    })
+    const claims = v.safeParse(RedeemClaims, readObject(payload))
+    if (protectedHeader.typ !== PERMIT_TYPE || !claims.success || claims.output.iss !== tenant) return undefined
+    return { evaluationId: claims.output.jti, agent: claims.output.agent }
+  } catch {
+    return undefined
+  }
+}
+
+const RedeemClaims = v.object({
+  iss: v.string(),
+  jti: v.pipe(v.string(), v.uuid()),
+  agent: v.object({ type: v.string(), id: v.string() }),
+})
 
 const permitClaims = (permit: Permit): PermitClaims => {
   const { actor, chain, user } = permit.principals
@@ -64,6 +94,7 @@ const permitClaims = (permit: Permit): PermitClaims => {
     arguments_hash: permit.argumentsHash,
     action_hash: permit.actionHash,
     bundle: permit.bundle,
+    ...(permit.redeem && { redeem: true }),
   }
 }
 

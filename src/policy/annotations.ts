@@ -1,4 +1,5 @@
 import type { Effect } from '../cedar/json.ts'
+import { BUDGET_EXAMPLE, type Budget, parseBudget, windowName } from './budget.ts'
 import { type EscalationTerms, escalationAnnotations, termsProblem } from './escalation.ts'
 import { nearest } from './near.ts'
 import { parseDuration, parseRate, type Rate } from './rate.ts'
@@ -15,7 +16,8 @@ export type RuleMeta = Meanings & {
   textHash: string
 }
 
-export type Limit = Rate & { per: Per }
+/** A token bucket; where it slides, no window of that length ever holds more than `capacity`. */
+export type Limit = Rate & { per: Per; sliding?: true }
 
 const limitScopes = ['agent', 'resource', 'action'] as const
 /** What each bucket is for: by default one for the agent, else one for each resource or action it touches. */
@@ -29,6 +31,11 @@ type Meanings = EscalationTerms &
     limits: Limit[]
     /** Facts that must be known, or the policy is neither true nor false. */
     requires?: Requirement[]
+    budgets: Budget[]
+    /** Fields that a request must give. */
+    log?: string[]
+    /** Milliseconds within which the outcome must be reported. */
+    reportMs?: number
     /** For people only. */
     doc?: string
   }
@@ -50,7 +57,14 @@ const annotations: Readonly<Record<string, Annotation>> = {
   // The id is read apart, since it names the policy that everything else speaks of.
   id: { on: both, example: '@id("refund-small")', read: () => ({}) },
   doc: { on: both, example: '@doc("Why this rule is here.")', read: readDoc },
-  limit: { on: both, example: '@limit("20/h") or @limit("5/10m per resource")', read: readLimits },
+  limit: {
+    on: both,
+    example: '@limit("20/h"), @limit("5/10m per resource") or @limit("20/h sliding")',
+    read: readLimits,
+  },
+  budget: { on: both, example: BUDGET_EXAMPLE, read: readBudgets },
+  log: { on: both, example: '@log("ticket,justification")', read: readLog },
+  report: { on: ['permit'], example: '@report("15m")', read: readReport },
   ...Object.fromEntries(
     Object.entries(escalationAnnotations).map(([name, { example, read }]): [string, Annotation] => [
       name,
@@ -63,6 +77,10 @@ const annotations: Readonly<Record<string, Annotation>> = {
   clamp: { on: ['permit'], example: CLAMP_EXAMPLE, read: readClamp },
 }
 
+/** Whether a rule has a limit or a budget. */
+export const isMetered = ({ limits, budgets }: Pick<RuleMeta, 'limits' | 'budgets'>): boolean =>
+  limits.length > 0 || budgets.length > 0
+
 export const POLICY_ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/
 
 /** Reads the annotations of one policy. `id` is the one that the policy set knows it by: for a link, the link's. */
@@ -70,7 +88,7 @@ export const readAnnotations = (
   policy: { id: string; effect: Effect; textHash: string },
   given: Iterable<readonly [string, string]>,
 ): { rule: RuleMeta; problems: AnnotationProblem[] } => {
-  const rule: RuleMeta = { ...policy, limits: [], sets: [], clamps: [], mask: [] }
+  const rule: RuleMeta = { ...policy, limits: [], budgets: [], sets: [], clamps: [], mask: [] }
   const problems: AnnotationProblem[] = []
   let identified = false
   for (const [annotation, text] of given) {
@@ -88,7 +106,7 @@ export const readAnnotations = (
       else Object.assign(rule, meaning)
     }
   }
-  if (rewrites(rule) && rule.limits.length > 0) {
+  if (rewrites(rule) && isMetered(rule)) {
     const hint = 'put the limit on a forbid'
     problems.push({ annotation: 'limit', message: '@mask, @set and @clamp stand on permits without limits', hint })
   }
@@ -129,15 +147,15 @@ function readDoc(doc: string): Partial<Meanings> | string {
 function readLimits(text: string): Partial<Meanings> | string {
   const limits: Limit[] = []
   for (const part of text.split(',')) {
-    const match = /^([^\s]+)(?:\s+per\s+([^\s]+))?$/.exec(part.trim())
+    const match = /^([^\s]+)(\s+sliding)?(?:\s+per\s+([^\s]+))?$/.exec(part.trim())
     const rate = parseRate(match?.[1] ?? '')
     if (rate === undefined) return `@limit(${JSON.stringify(text)}) is not a rate`
-    const per = limitScopes.find(scope => scope === (match?.[2] ?? 'agent'))
+    const per = limitScopes.find(scope => scope === (match?.[3] ?? 'agent'))
     if (per === undefined) return `@limit(${JSON.stringify(text)}): a limit is per ${limitScopes.join(', ')}`
     if (limits.some(other => other.per === per && other.windowMs === rate.windowMs)) {
       return `@limit(${JSON.stringify(text)}) says the same window twice`
     }
-    limits.push({ ...rate, per })
+    limits.push({ ...rate, per, ...(match?.[2] !== undefined && { sliding: true }) })
   }
   return { limits }
 }
@@ -161,4 +179,39 @@ function readRequires(text: string): Partial<Meanings> | string {
     })
   }
   return { requires }
+}
+
+/** One budget, or several with commas between: all of them must have room. */
+function readBudgets(text: string): Partial<Meanings> | string {
+  const budgets: Budget[] = []
+  for (const part of text.split(',')) {
+    const budget = parseBudget(part)
+    if (typeof budget === 'string') return `@budget(${JSON.stringify(text)}) ${budget}`.replace(') :', '):')
+    if (budgets.some(other => nameOfBudget(other) === nameOfBudget(budget))) {
+      return `@budget(${JSON.stringify(text)}) says the same twice`
+    }
+    budgets.push(budget)
+  }
+  return { budgets }
+}
+
+/** What tells a policy's budgets apart: what is counted, in which window, for whom. */
+export const nameOfBudget = ({ argument, window, per }: Budget): string =>
+  JSON.stringify([argument ?? 'count', windowName(window), per])
+
+/** Names of members of the request's context. */
+function readLog(text: string): Partial<Meanings> | string {
+  const log = text.split(',').map(name => name.trim())
+  const wrong = log.find(name => !FIELD.test(name) || PROTOCOL.includes(name))
+  if (wrong !== undefined) return `@log(${JSON.stringify(text)}): ${JSON.stringify(wrong)} can't be the name of a field`
+  return new Set(log).size < log.length ? `@log(${JSON.stringify(text)}) names a field twice` : { log }
+}
+
+const FIELD = /^[A-Za-z_]\w{0,63}$/
+/** Members of a request's context that have a meaning of their own. */
+const PROTOCOL = ['supported_obligations', 'approval', 'after', 'continues', 'claims', 'attestations', 'session_id']
+
+function readReport(text: string): Partial<Meanings> | string {
+  const reportMs = parseDuration(text)
+  return reportMs === undefined ? `@report(${JSON.stringify(text)}) is not a time` : { reportMs }
 }

@@ -25,6 +25,8 @@ export type LoadedBundle = {
   /** Those of the settings; no two have one `iss`. */
   issuers: readonly Issuer[]
   facts: LoadedFacts
+  /** Whether any action is judged by what went before it. */
+  remembers: boolean
   /** The bucket of decisions without an allow. */
   attempts: Rate
 }
@@ -70,10 +72,9 @@ export const loadBundle = (
     }
     const facts = loadFacts(bundle.facts, schema, policies, rules)
     const { seq, hash, tenant } = as
-    return {
-      ok: true,
-      bundle: { seq, hash, tenant, settings, policies, schema, entities, rules, texts, issuers, facts, attempts },
-    }
+    const remembers = [...schema.actions.values()].some(({ context }) => context.attributes.has('session'))
+    const loaded = { settings, policies, schema, entities, rules, texts, issuers, facts, attempts, remembers }
+    return { ok: true, bundle: { seq, hash, tenant, ...loaded } }
   } catch (error) {
     return refuse(error instanceof Error ? error.message : String(error))
   }

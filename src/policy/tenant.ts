@@ -120,7 +120,7 @@ const WitnessKey = v.pipe(
   ),
 )
 
-const fields = ['caller', 'user', 'resource', 'arguments', 'asserted', 'facts', 'ip'] as const
+const fields = ['caller', 'user', 'resource', 'arguments', 'asserted', 'facts', 'fields', 'ip'] as const
 
 const Privacy = v.strictObject({
   /** What is stored under the key of the user it was done for, or of the resource it was done to. The first that fits counts. */
@@ -146,6 +146,28 @@ const Privacy = v.strictObject({
 })
 export type Privacy = v.InferOutput<typeof Privacy>
 
+const Level = v.pipe(v.string(), v.regex(/^[\w.-]{1,64}$/, 'a class is 1-64 letters, digits, _ . and -'))
+
+/** How sensitive what an agent reads is. What says no class is of the highest. */
+const DataClasses = v.pipe(
+  v.strictObject({
+    /** From the lowest to the highest. */
+    levels: v.optional(v.pipe(v.array(Level), v.minLength(1)), ['public', 'internal', 'confidential', 'restricted']),
+    /** By entity type. */
+    types: v.optional(v.record(TypeName, Level), {}),
+    /** An attribute (a String) of the resource that names its class and goes before its type's. */
+    attribute: v.optional(v.string()),
+    /** Actions, or groups of them, by which data is read. By default all. */
+    reads: v.optional(v.array(v.string())),
+  }),
+  v.check(({ levels }) => new Set(levels).size === levels.length, 'a class stands twice'),
+  v.check(
+    ({ levels, types }) => Object.values(types).every(name => levels.includes(name)),
+    'a type has an unknown class',
+  ),
+)
+export type DataClasses = v.InferOutput<typeof DataClasses>
+
 export const Tenant = v.strictObject({
   $schema: v.optional(v.string()),
   tenant: TenantName,
@@ -157,6 +179,9 @@ export const Tenant = v.strictObject({
   /** Tell agents which policies decided. */
   explain_to_agents: v.optional(v.boolean(), false),
   ...approverSettings,
+  data_classes: v.optional(DataClasses, {}),
+  /** Actions whose permits are good for nothing until they are redeemed, once. */
+  redeem_only: v.optional(v.array(v.string()), []),
   limits: v.optional(
     v.strictObject({
       /** Decisions of one agent that end without an allow; beyond it calls are refused undecided. */

@@ -2,17 +2,17 @@ import type { EntityUid } from '../cedar/json.ts'
 import { evaluatePartially } from '../cedar/partial.ts'
 import type { Ask } from '../decision/ask.ts'
 import { policiesOf } from '../decision/grant-legs.ts'
-import { judgedOf } from '../decision/legs.ts'
+import { judgedOf, meterOf } from '../decision/legs.ts'
 import { rewriteBy } from '../decision/rewrite.ts'
 import type { What } from '../decision/what.ts'
 import type { Who } from '../decision/who.ts'
 import { type Grant, isCounted } from '../identity/grant.ts'
 import { itemOf } from '../identity/grant-policy.ts'
-import type { RuleMeta } from '../policy/annotations.ts'
+import { isMetered, type RuleMeta } from '../policy/annotations.ts'
 import type { LoadedBundle } from '../policy/load.ts'
-import { metersOf } from '../policy/meters.ts'
+import { type MeterOf, metersOf } from '../policy/meters.ts'
 import { sizeOf, type Where } from '../settle/conditions.ts'
-import type { ScopeLeg, ScopeProgram } from '../settle/scope.ts'
+import type { OwnMeter, ScopeLeg, ScopeProgram } from '../settle/scope.ts'
 import { idsOf } from './entities.ts'
 import { whereOf } from './where.ts'
 
@@ -32,11 +32,11 @@ const RESOURCE = 'resource'
  * minute can't count; a forbid with a limit for each resource forbids, since nobody knows which are used up.
  */
 export const scopeOf = (who: Who, what: What, ask: Ask, bundle: LoadedBundle, now = 0): Scoping => {
-  const { actor } = who.principals
   const inexact = new Set<string>()
   const mask = new Set<string>()
-  const legs = judgedOf(who, bundle).map(principal => legOf(principal, actor, { what, ask, bundle, inexact, mask }))
-  const grants = who.grants.map(grant => grantLegOf(grant, actor, what, bundle, now))
+  const of = meterOf(who, what, bundle)
+  const legs = judgedOf(who, bundle).map(principal => legOf(principal, of, { what, ask, bundle, inexact, mask }))
+  const grants = who.grants.map(grant => grantLegOf(grant, who.principals.actor, what, bundle, now))
   return { program: { v: 1, legs: [...legs, ...grants] }, inexact: [...inexact].sort(), mask: [...mask].sort() }
 }
 
@@ -56,8 +56,19 @@ export const isTooLarge = ({ legs }: ScopeProgram): boolean => {
   return sum('leaves') > MOST_LEAVES || sum('values') > MOST_VALUES
 }
 
-/** A permit with a limit can't be counted, and one that asks for facts has them for one action at a time. */
-const countsFor = ({ limits, requires }: RuleMeta): boolean => limits.length === 0 && (requires ?? []).length === 0
+/**
+ * A permit with a limit or a budget can't be counted, one with duties is for one action at a time, and so is one that
+ * asks for facts.
+ */
+const countsFor = (meta: RuleMeta): boolean =>
+  !isMetered(meta) && !meta.log && meta.reportMs === undefined && (meta.requires ?? []).length === 0
+
+/** The meters of a forbid that the question uses once. Where it can't, the forbid counts as if they were used up. */
+const metersFor = (meta: RuleMeta, of: MeterOf): OwnMeter[] => {
+  const countable = meta.budgets.length === 0 && !meta.log && meta.limits.every(({ per }) => per !== 'resource')
+  const meters = countable ? (metersOf(meta, of) ?? []) : []
+  return meters.filter((meter): meter is OwnMeter => meter.kind === 'limit' || meter.shared === undefined)
+}
 
 /** What every filter is written by. */
 const placesIn = (bundle: LoadedBundle, entities: What['entities']) => ({
@@ -95,7 +106,7 @@ const grantLegOf = (
 
 type Scope = { what: What; ask: Ask; bundle: LoadedBundle; inexact: Set<string>; mask: Set<string> }
 
-const legOf = (principal: EntityUid, agent: EntityUid, { what, ask, bundle, inexact, mask }: Scope): ScopeLeg => {
+const legOf = (principal: EntityUid, of: MeterOf, { what, ask, bundle, inexact, mask }: Scope): ScopeLeg => {
   const { action, resource, context, entities } = what
   const { type } = resource
   const request = { principal, action, resource: { unknown: RESOURCE, type }, context }
@@ -127,9 +138,7 @@ const legOf = (principal: EntityUid, agent: EntityUid, { what, ask, bundle, inex
     ...forbid.satisfied.map(policy => ({ policy, unless: false as Where })),
     ...forbid.residual.map(residual => ({ policy: residual.policyId, unless: bothOf(residual).no })),
   ].map(({ policy, unless }) => {
-    const meta = metaOf(policy)
-    const countable = meta.limits.every(({ per }) => per !== 'resource')
-    return { policy, unless, meters: countable ? metersOf(meta, { agent, action, resource }) : [] }
+    return { policy, unless, meters: metersFor(metaOf(policy), of) }
   })
   // An error counts as a match, as it does in decisions; a meter doesn't help there.
   const errs = forbid.errored.map(({ policyId }) => ({ policy: policyId, unless: false as Where, meters: [] }))

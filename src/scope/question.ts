@@ -10,6 +10,8 @@ import { objectOf } from '../decision/prepare.ts'
 import type { Reason } from '../decision/reasons.ts'
 import { recordOf } from '../decision/record.ts'
 import { type Refusal, refusal } from '../decision/refusal.ts'
+import { sessionOf } from '../decision/step.ts'
+import { targetsOf } from '../decision/targets.ts'
 import type { Who } from '../decision/who.ts'
 import { nameOf, shardOf } from '../durable/names.ts'
 
@@ -27,12 +29,13 @@ export const questionOf = async (
   call: Asked,
   vault: Answerers['vault'],
 ): Promise<Omit<QuestionCall, 'denied'> | { failed: 'redaction_failed' }> => {
-  const { bundle, tenant, edge, requestId, proof } = call
+  const { bundle, tenant, edge, requestId, proof, epoch } = call
   const { privacy } = bundle.settings
   const kept = redact(ask, privacy)
   const { body, secrets } = recordOf(kept.ask, who, call.caller, {
     edge,
     truth: undefined,
+    fields: {},
     ...(requestId !== undefined && { requestId }),
   })
   const { user } = who.principals
@@ -47,6 +50,9 @@ export const questionOf = async (
     now: edge.now,
     id: uuidv7(),
     body,
+    targets: targetsOf(ask, who, call),
+    ...(bundle.remembers && { session: sessionOf(ask, who.asserts, call.caller) }),
+    ...(epoch && { epoch }),
     ...(proof && { proof }),
     ...lineageIn(call.caller),
   } as const

@@ -102,6 +102,8 @@ const scopingOf = (ask: Ask, actor: Who, call: Asked): Denied => {
   const denied = deniedFor(actor, call)
   if (denied) return nothing(denied.reason)
   const asked = what(ask, actor, bundle, edge)
+  // What must be redeemed one by one can't be had by a filter.
+  if (bundle.settings.redeem_only.includes(ask.action.name)) return nothing('not_permitted')
   if (!('reason' in asked)) return scopeOf(actor, asked, ask, bundle, edge.now)
   return { ...nothing(asked.reason), ...('problems' in asked && { problems: asked.problems }) }
 }

@@ -1,9 +1,10 @@
-import type { Answered, Found, SearchCall } from '../agent/call.ts'
+import type { Answered, Epoch, Found, SearchCall } from '../agent/call.ts'
 import type { Ask } from '../decision/ask.ts'
 import { reached } from '../decision/object.ts'
 import { judge, objectOf } from '../decision/prepare.ts'
 import type { Reason } from '../decision/reasons.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
+import { targetsOf } from '../decision/targets.ts'
 import { type Who, who } from '../decision/who.ts'
 import type { Program } from '../settle/program.ts'
 import { type State, settle } from '../settle/settle.ts'
@@ -131,20 +132,28 @@ const pageOf = (query: Query, call: Asked, from: number, limit: number): Page =>
 }
 
 /** The program of what could be permitted, given the best of states; the agent's object knows the state. */
-const promising = (ask: Ask, { caller, bundle, edge }: Asked): Program | undefined => {
+const promising = (ask: Ask, call: Asked): Program | undefined => {
+  const { caller, bundle, edge, epoch } = call
   const actor = who(ask, caller, bundle)
   if (isRefusal(actor) || actor.unknown) return undefined
+  if (epoch && isStopped(ask, actor, call, epoch)) return undefined
   const { program, denied } = judge(ask, actor, { bundle, edge }, undefined, [])
   if (denied) return undefined
   const { outcome } = settle(program, BEST, edge.now)
   return outcome === 'deny' || outcome === 'step_up' ? undefined : program
 }
 
+const isStopped = (ask: Ask, actor: Who, call: Asked, { targets }: Epoch): boolean =>
+  targets.length > 0 && targetsOf(ask, actor, call).some(target => targets.includes(target))
+
 /** No meter or purse was drawn from, nothing is known of the session, and no human has lifted anything. */
 const BEST: State = {
   suspended: false,
+  unsettled: false,
   meter: () => undefined,
   purse: () => Number.POSITIVE_INFINITY,
+  spent: () => undefined,
+  held: () => ({ left: Number.MAX_SAFE_INTEGER }),
   finish: () => 'unknown',
   approved: () => false,
 }

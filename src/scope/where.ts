@@ -221,12 +221,18 @@ const hasOne = (term: Term, name: string, places: Places): Both => {
     const kind = type.kind === 'record' ? type.attributes.get(name)?.type : attributeType(type.name, name, places)
     if (kind === undefined) return { yes: false, no: present(term) }
     const inner = at({ kind: 'attribute', path: [...path, name], type: kind })
-    return { yes: { op: 'has', attribute: inner }, no: all([present(term), { op: 'lacks', attribute: inner }]) }
+    const yes: Where = { op: 'has', attribute: inner }
+    // what the type requires and the row lacks is unknown, not absent: a decision waits for it
+    if (type.kind === 'entity' && isRequired(type.name, name, places)) return { yes, no: false }
+    return { yes, no: all([present(term), { op: 'lacks', attribute: inner }]) }
   }
   if (type.kind !== 'entity') return NEITHER
   const ids = knownOf(type.name, places).flatMap(({ uid, attrs }) => (attrs.has(name) ? [uid.id] : []))
   return oneOf(term, ids)
 }
+
+const isRequired = (type: string, name: string, { schema }: Places): boolean =>
+  schema.entityTypes.get(type)?.shape.attributes.get(name)?.required === true
 
 const known = (value: Outcome): Both => (value === true ? YES : value === false ? NO : NEITHER)
 

@@ -9,6 +9,10 @@ export type Compliance = {
   arguments: { [name: string]: unknown }
   /** The result with what must not be seen set to null, wherever in it that stands. */
   keepBack: <T>(result: T) => T
+  /** Fields of the request's context that the tool puts into its own log. */
+  log: readonly string[]
+  /** By when the outcome must be reported, and where. */
+  report?: { dueAt: string; path: string }
 }
 
 /**
@@ -23,6 +27,8 @@ export const comply = (
   if (!Array.isArray(obligations)) return undefined
   let used = args
   const fields: string[][] = []
+  const log: string[] = []
+  let report: Compliance['report']
   for (const obligation of obligations) {
     if (!isObligation(obligation)) return undefined
     const { type, properties } = obligation
@@ -30,9 +36,17 @@ export const comply = (
     if (properties.action === 'arguments' && isRecord(properties.arguments)) used = properties.arguments
     else if (properties.action === 'mask' && isTexts(properties.fields)) {
       fields.push(...properties.fields.map(field => field.split('.')))
+    } else if (properties.action === 'log' && isTexts(properties.fields)) {
+      log.push(...properties.fields)
+    } else if (
+      properties.action === 'report' &&
+      typeof properties.due_at === 'string' &&
+      typeof properties.path === 'string'
+    ) {
+      report = { dueAt: properties.due_at, path: properties.path }
     } else return undefined
   }
-  return { arguments: used, keepBack: result => fields.reduce(without, result) }
+  return { arguments: used, keepBack: result => fields.reduce(without, result), log, ...(report && { report }) }
 }
 
 /** A copy in which what the path leads to is null; lists are gone through, and nothing is made that wasn't there. */

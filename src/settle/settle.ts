@@ -1,14 +1,16 @@
-import { draw, type Level, levelAt, retryAfter } from './meters.ts'
-import type { Draw, Leg, Liftable, LimitMeter, Program, Residual, Rule } from './program.ts'
+import type { Draw, Duties, Leg, Liftable, Meter, Program, Residual, Rule } from './program.ts'
+import { type Charge, type MeterState, roomIn, take } from './room.ts'
+import type { Window } from './windows.ts'
 
 /** What settling reads of the agent's state. It writes nothing: the settlement says what to write. */
-export type State = {
+export type State = MeterState & {
   suspended: boolean
-  meter(key: string): Level | undefined
   /** What is left in a purse; nothing where the object holds none by that name. */
   purse(purse: string, counter: Draw['counter']): number
+  /** The same intent was carried out before, and nobody knows with what result. */
+  unsettled: boolean
   /** Finishes a residual with the session's values. */
-  finish(residual: Residual): boolean | 'unknown'
+  finish(residual: Residual): boolean | 'unknown' | 'error'
   /** Whether a human's approval lifts this forbid for this very action. */
   approved(policy: string, forbid: Liftable): boolean
 }
@@ -21,8 +23,11 @@ export type Settlement = {
     | 'policy_error'
     | 'forbidden'
     | 'rate_limited'
+    | 'budget_exhausted'
     | 'not_permitted'
     | 'duty_missing'
+    | 'obligation_unsupported'
+    | 'outcome_unknown'
     | 'facts_missing'
     | 'approval_required'
     | 'rewritten'
@@ -35,21 +40,25 @@ export type Settlement = {
    * absent, or the agent is suspended.
    */
   policies: string[]
-  /** Names of the unknowns that a defer waits for, sorted. */
+  /** Names of the unknowns that a defer waits for, or of the fields that duties ask for; sorted. */
   missing: string[]
   /** Whole seconds until every exhausted meter that stood in the way has room; absent where one never will. */
   retryAfter?: number
-  /** New levels of the meters that were taken: on allow and modify only, each key once. */
+  /** What the meters are that were taken: on allow and modify only, each key once. */
   charges: Charge[]
   /** What is taken from purses: on allow and modify only. */
   draws?: Draw[]
   /** The legs that refused: nothing permits there, or what permits is exhausted. */
   refused?: Leg['of'][]
+  /** Of the meters that bore on it, the one with the least room: what is left of it then. */
+  quota?: Quota
+  /** What the caller has to do beside: on allow and modify only. */
+  duties: { log: string[]; reportMs?: number }
   /** Ids of the forbids that approvals lifted: these are consumed, on allow and modify only. */
   lifted: string[]
 }
 
-export type Charge = { meter: LimitMeter; level: Level }
+export type Quota = { policy: string; capacity: number; left: number; windowMs?: number }
 
 /** Decides by the design's table: the first line that fits gives outcome and reason. */
 export const settle = (program: Program, state: State, now: number): Settlement => {
@@ -62,10 +71,12 @@ export const settle = (program: Program, state: State, now: number): Settlement 
   // 2. a true forbid that can't be lifted
   const errors = forbids.filter(forbid => forbid.error)
   if (errors.length > 0) return without('deny', 'policy_error', errors)
-  const final = forbids.filter(forbid => forbid.truth === true && forbid.applies && !forbid.liftable)
-  const plain = final.filter(forbid => forbid.meters.length === 0)
+  const applying = forbids.filter(forbid => forbid.truth === true && forbid.applies)
+  const final = applying.filter(forbid => !forbid.liftable && !wantsFields(forbid))
+  const plain = final.filter(forbid => forbid.short.length === 0)
   if (plain.length > 0) return without('deny', 'forbidden', plain)
-  if (final.length > 0) return { ...without('deny', 'rate_limited', final), ...waitForAll(final.map(waitOf)) }
+  if (final.length > 0)
+    return { ...without('deny', exhaustion(final), final), ...waitForAll(final.map(waitOf)), ...quotaOf(final) }
 
   // 3. a leg with no true or unknown permit; a program without legs has nobody's authority
   const bare = legs.filter(leg => leg.permits.length === 0)
@@ -75,8 +86,16 @@ export const settle = (program: Program, state: State, now: number): Settlement 
       refused: bare.map(leg => leg.of),
     }
 
-  // 4. duty fields missing
-  if (program.absentDuties.length > 0) return without('deny', 'duty_missing')
+  // what may have happened already isn't begun again before somebody says what became of it
+  if (state.unsettled) return without('deny', 'outcome_unknown')
+
+  // 4. duty fields missing: no approval stands in for them
+  const undutiful = [...applying.filter(wantsFields), ...legs.filter(unheeded).flatMap(leg => leg.permits)]
+  if (undutiful.length > 0) {
+    const missing = sorted(undutiful.flatMap(rule => rule.duties.absent ?? []))
+    const reason = missing.length > 0 ? 'duty_missing' : 'obligation_unsupported'
+    return { ...without('deny', reason, undutiful), missing: missing.map(name => `context.${name}`) }
+  }
 
   // 5. an unknown forbid, or a leg whose usable permits are all unknown
   const hanging = [
@@ -90,15 +109,15 @@ export const settle = (program: Program, state: State, now: number): Settlement 
   // 6. a leg whose permits are all exhausted. An unknown one that is exhausted would be no use if it came true
   const spent = legs.filter(leg => usable(leg).length === 0)
   if (spent.length > 0) {
-    const permits = spent.filter(isPrincipal).flatMap(leg => leg.permits)
-    const waits = spent.map(leg => waitForAny(leg.permits.map(waitOf)))
-    const reason = onlyGrants(spent) ? 'grant_exhausted' : 'rate_limited'
-    return { ...without('deny', reason, permits), ...waitForAll(waits), refused: spent.map(leg => leg.of) }
+    const permits = spent.filter(isPrincipal).flatMap(leg => leg.permits.filter(heeded))
+    const waits = spent.map(leg => waitForAny(leg.permits.filter(heeded).map(waitOf)))
+    const reason = onlyGrants(spent) ? 'grant_exhausted' : exhaustion(permits)
+    const refused = spent.map(leg => leg.of)
+    return { ...without('deny', reason, permits), ...waitForAll(waits), ...quotaOf(permits), refused }
   }
 
   // 7. true liftable forbids without approval
-  const lifting = forbids.filter(forbid => forbid.truth === true && forbid.applies)
-  const unapproved = lifting.filter(forbid => !(forbid.liftable && state.approved(forbid.policy, forbid.liftable)))
+  const unapproved = applying.filter(forbid => !(forbid.liftable && state.approved(forbid.policy, forbid.liftable)))
   if (unapproved.length > 0) return without('step_up', 'approval_required', unapproved)
 
   // 8. rewritten arguments, or a masked result: no use to a caller that doesn't apply them
@@ -113,8 +132,10 @@ export const settle = (program: Program, state: State, now: number): Settlement 
   return {
     ...(program.rewrite ? without('modify', 'rewritten', named) : without('allow', 'permitted', named)),
     charges: charge([...used, ...forbids], state, now),
-    lifted: sorted(lifting.map(forbid => forbid.policy)),
     draws: used.flatMap(rule => rule.draws),
+    ...quotaOf([...used, ...forbids], 'taken'),
+    duties: dutiesOf([...used, ...forbids.filter(forbid => forbid.truth === true)]),
+    lifted: sorted(applying.map(forbid => forbid.policy)),
   }
 }
 
@@ -125,10 +146,17 @@ type Read = {
   unknowns: string[]
   error: boolean
   liftable: Liftable | undefined
-  meters: LimitMeter[]
+  duties: Duties
+  meters: Meter[]
   draws: Draw[]
+  rooms: { meter: Meter; left: number }[]
+  /** Of its meters, those that lack room. */
+  short: Meter[]
   exhausted: boolean
-  /** Of a forbid: whether it forbids where its conditions hold. A metered one does only beyond its meter. */
+  /**
+   * Of a forbid: whether it forbids where its conditions hold. A metered one does only beyond its meter, one that asks
+   * for fields only without them.
+   */
   applies: boolean
   /** Of an exhausted rule: seconds until there is room. */
   wait: number | undefined
@@ -143,38 +171,59 @@ const onlyGrants = (legs: ReadLeg[]): boolean => legs.length > 0 && !legs.some(i
 const readLeg = (leg: Leg, state: State, now: number): ReadLeg => ({
   of: leg.of,
   // a permit that errors doesn't match
-  permits: leg.permits.flatMap(rule => (rule.error ? [] : readRule(rule, state, now))),
+  permits: leg.permits.flatMap(rule => readRule(rule, state, now)).filter(permit => !permit.error),
   forbids: leg.forbids
     .flatMap(rule => readRule(rule, state, now))
     .map(forbid => (leg.of.kind === 'grant' ? { ...forbid, liftable: undefined } : forbid)),
 })
 
 const readRule = (rule: Rule, state: State, now: number): Read[] => {
-  const truth = rule.error || rule.when === true ? true : state.finish(rule.when)
-  if (truth === false) return []
-  const short = rule.meters.flatMap(meter => {
-    const level = levelAt(meter, state.meter(meter.key), now)
-    return level.tokens < meter.cost ? [retryAfter(meter, level, meter.cost)] : []
-  })
+  const finished = rule.error || rule.when === true ? true : state.finish(rule.when)
+  if (finished === false) return []
+  const error = rule.error === true || finished === 'error'
+  const rooms = rule.meters.map(meter => ({ meter, room: roomIn(meter, state, now) }))
+  const short = rooms.filter(({ room }) => !room.enough)
   const draws = rule.draws ?? []
   const poor = draws.some(({ purse, counter, cost }) => state.purse(purse, counter) < cost)
   return [
     {
       policy: rule.policy,
-      truth,
+      truth: finished === 'error' ? true : finished,
       unknowns: rule.when === true ? [] : rule.when.unknowns,
-      error: rule.error === true,
+      error,
       liftable: rule.liftable,
+      duties: rule.duties ?? {},
       meters: rule.meters,
       draws,
+      rooms: rooms.map(({ meter, room }) => ({ meter, left: room.left })),
+      short: short.map(({ meter }) => meter),
       exhausted: short.length > 0 || poor,
-      applies: rule.meters.length === 0 || short.length > 0,
-      wait: poor ? undefined : waitForAll(short).retryAfter,
+      applies:
+        (rule.meters.length === 0 && rule.duties?.log === undefined) ||
+        short.length > 0 ||
+        (rule.duties?.absent ?? []).length > 0,
+      wait: poor ? undefined : waitForAll(short.map(({ room }) => room.wait)).retryAfter,
     },
   ]
 }
 
-const usable = (leg: ReadLeg): Read[] => leg.permits.filter(permit => !permit.exhausted)
+const usable = (leg: ReadLeg): Read[] => leg.permits.filter(permit => !permit.exhausted && heeded(permit))
+
+/** Whether its duties can be done. */
+const heeded = ({ duties }: Read): boolean => !duties.unsupported && (duties.absent ?? []).length === 0
+
+const unheeded = (leg: ReadLeg): boolean => !leg.permits.some(heeded)
+
+/** Forbids for want of fields, and of nothing else. */
+const wantsFields = ({ duties, short }: Read): boolean => (duties.absent ?? []).length > 0 && short.length === 0
+
+const dutiesOf = (rules: Read[]): Settlement['duties'] => {
+  const times = rules.flatMap(({ duties }) => duties.reportMs ?? [])
+  return {
+    log: sorted(rules.flatMap(({ duties }) => duties.log ?? [])),
+    ...(times.length > 0 && { reportMs: Math.min(...times) }),
+  }
+}
 
 /** What counts nothing first, then by policy id. */
 const preferred = (a: Read, b: Read): Read => {
@@ -185,16 +234,43 @@ const preferred = (a: Read, b: Read): Read => {
 
 /** Metered forbids that match are charged with the permits, those that only may match too: a limit never undercounts. */
 const charge = (rules: Read[], state: State, now: number): Charge[] => {
-  const meters = new Map<string, LimitMeter>()
+  const meters = new Map<string, Meter>()
   for (const meter of rules.flatMap(rule => rule.meters)) {
     const other = meters.get(meter.key)
     if (!other || other.cost < meter.cost) meters.set(meter.key, meter)
   }
-  return [...meters.values()].map(meter => ({
-    meter,
-    level: draw(levelAt(meter, state.meter(meter.key), now), meter.cost),
-  }))
+  return [...meters.values()].map(meter => take(meter, state, now))
 }
+
+/** The meter with the least room for its size. What an agent holds of a shared budget says little of the budget. */
+const quotaOf = (rules: Read[], taken?: 'taken'): Pick<Settlement, 'quota'> => {
+  const quotas = rules.flatMap(({ policy, rooms }) =>
+    rooms.flatMap(({ meter, left }): Quota[] => {
+      if (meter.kind === 'window' && meter.shared !== undefined) return []
+      const { capacity } = meter
+      const windowMs = meter.kind === 'limit' ? meter.windowMs : lengthOf(meter.window)
+      const rest = Math.max(0, taken ? left - meter.cost : left)
+      return [{ policy, capacity, left: rest, ...(windowMs !== undefined && { windowMs }) }]
+    }),
+  )
+  const [first, ...others] = quotas
+  if (!first) return {}
+  return {
+    quota: others.reduce(
+      (least, each) => (each.left / each.capacity < least.left / least.capacity ? each : least),
+      first,
+    ),
+  }
+}
+
+/** Calendar windows differ in length. */
+const lengthOf = (window: Window): number | undefined => (window.kind === 'sliding' ? window.ms : undefined)
+
+/** What ran out: time alone refills a rate, and who waits for a budget may wait for long. */
+const exhaustion = (rules: Read[]): 'rate_limited' | 'budget_exhausted' =>
+  rules.some(rule => rule.short.some(meter => meter.kind === 'window' && meter.budget))
+    ? 'budget_exhausted'
+    : 'rate_limited'
 
 /** `undefined` in a list of waits: that meter never has room. */
 const waitOf = (rule: Read): number | undefined => rule.wait
@@ -215,6 +291,7 @@ const without = (outcome: Settlement['outcome'], reason: Settlement['reason'], r
   policies: sorted(rules.map(rule => rule.policy)),
   missing: [],
   charges: [],
+  duties: { log: [] },
   lifted: [],
 })
 

@@ -4,6 +4,7 @@ import { evaluate } from '../../src/cedar/evaluate.ts'
 import { entityRef } from '../../src/cedar/value.ts'
 import { compile } from '../../src/cli/compile.ts'
 import { parseUid } from '../../src/cli/uid.ts'
+import { isMetered } from '../../src/policy/annotations.ts'
 import { writeBundle } from '../../src/policy/bundle.ts'
 import { type LoadedBundle, loadBundle } from '../../src/policy/load.ts'
 
@@ -36,7 +37,10 @@ const judge = (
 ): string => {
   const action = bundle.schema.actions.get(entityRef('Action', does).key)
   if (action === undefined) throw new Error(`no action ${does}`)
-  const read = convertRecord(action.context, { arguments: args, environment: ip ? { ip } : {}, now }, '')
+  // A session in which nothing went before; not every action is judged by it.
+  const session = action.context.attributes.has('session') && { session: { level: -1, overdue: 0 } }
+  const context = { arguments: args, environment: ip ? { ip } : {}, now, ...session }
+  const read = convertRecord(action.context, context, '')
   if (!read.ok) throw new Error(JSON.stringify(read.problems))
   const resource = parseUid(to)
   const legs = who.split(' for ').map(name => {
@@ -48,7 +52,7 @@ const judge = (
     )
     // A forbid that errs counts, as it does for the Worker.
     const matching = [...result.forbid.satisfied, ...result.forbid.errored.map(({ policyId }) => policyId)]
-    const forbids = matching.filter(id => bundle.rules.get(id)?.limits.length === 0)
+    const forbids = matching.filter(id => !isMetered(bundle.rules.get(id) ?? { limits: [], budgets: [] }))
     return { name, permits: [...result.permit.satisfied], forbids }
   })
   const forbids = new Set(legs.flatMap(leg => leg.forbids))

@@ -47,8 +47,9 @@ describe('once warm, a single evaluation makes one call to one object, and reads
   ])('%s', async (_, reason, ask, tokenOf) => {
     const token = await tokenOf()
     await world.evaluate(ask, { token, send: isolate.send })
-    // Cold, authority that comes from others also needs the list of what was taken away, read once.
-    const cold = [...(isDelegated(token) ? ['d1 prepare'] : []), 'kv get', 'kv get', 'object decide']
+    // Cold: the pointer, the bundle and the kill switches. Authority that comes from others also needs the list of what
+    // was taken away, read once.
+    const cold = [...(isDelegated(token) ? ['d1 prepare'] : []), 'kv get', 'kv get', 'kv get', 'object decide']
     expect(isolate.uses().toSorted()).toEqual(cold)
     const { context } = await world.evaluate(ask, { token, send: isolate.send })
     expect(context.reason).toBe(reason)
@@ -98,7 +99,7 @@ it('while the pointer is confirmed again, and KV does not answer, decisions are 
   clock.advance(6_000)
   const answer = await world.evaluate(asking('read'), { token, send: slow.sendAndLeave })
   expect(answer.decision).toBe(true)
-  expect(slow.uses().toSorted()).toEqual(['kv get', 'object decide'])
+  expect(slow.uses().toSorted()).toEqual(['kv get', 'kv get', 'object decide'])
   kv.resolve(null)
 })
 

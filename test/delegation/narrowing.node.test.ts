@@ -97,12 +97,15 @@ const allowed = ({ principals, grants, purses }: Holder, request: { action: stri
   if ('reason' in read) return false
   const state = {
     suspended: false,
+    unsettled: false,
     meter: () => undefined,
+    spent: () => undefined,
+    held: () => ({ left: 0 }),
     purse: (purse: string) => purses.get(purse) ?? 0,
     finish: () => 'unknown' as const,
     approved: () => false,
   }
-  return settle(programOf(actor, read, bundle, undefined, NOW), state, NOW).outcome === 'allow'
+  return settle(programOf(actor, read, undefined, bundle, undefined, NOW), state, NOW).outcome === 'allow'
 }
 
 /** The next link, if the exchange would mint it. What is counted is moved. */

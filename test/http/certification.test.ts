@@ -290,10 +290,10 @@ describe('Discovery', () => {
       access_request_endpoint: `${identifier}/access/v1/requests`,
       jwks_uri: `${identifier}/.well-known/jwks.json`,
       capabilities: ['urn:openid:authzen:capability:access-request'],
-      supported_obligations: ['custom'],
       search_subject_endpoint: `${identifier}/access/v1/search/subject`,
       search_resource_endpoint: `${identifier}/access/v1/search/resource`,
       search_action_endpoint: `${identifier}/access/v1/search/action`,
+      supported_obligations: ['custom'],
     })
     const endpoints = Object.values(metadata).filter(value => !Array.isArray(value))
     for (const endpoint of endpoints) expect(new URL(String(endpoint)).protocol).toBe('https:')

@@ -12,6 +12,8 @@ export const smallBundle = (tenant: string, mark: string, change: (bundle: Bundl
       issuers: [],
       judge_user: true,
       explain_to_agents: false,
+      data_classes: { levels: ['restricted'], types: {} },
+      redeem_only: [],
       limits: { attempts: '600/m' },
       approvers: {},
       webhooks: {},

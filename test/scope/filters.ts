@@ -15,8 +15,11 @@ import { type Doc, NOW, propertiesOf } from './generate.ts'
 const PEP: Caller = { name: 'pep', issuer: 'i', roles: ['pep'], admitted: false, userAdmitted: false, groups: [] }
 const FRESH: State = {
   suspended: false,
+  unsettled: false,
   meter: () => undefined,
   purse: () => 0,
+  spent: () => undefined,
+  held: () => ({ left: 0 }),
   finish: () => 'unknown',
   approved: () => false,
 }
@@ -50,7 +53,7 @@ export const judge = (bundle: Bundle, subject: string, args: Record<string, unkn
       : { filter: settleScope(program, FRESH, NOW).result, exact: inexact.length === 0 },
     decision: doc => {
       const one = asked({ type: 'Doc', id: doc.id, properties: propertiesOf(doc) })
-      return settle(programOf(one.actor, one.read, loaded), FRESH, NOW).outcome === 'allow'
+      return settle(programOf(one.actor, one.read, undefined, loaded), FRESH, NOW).outcome === 'allow'
     },
   }
 }

@@ -166,6 +166,13 @@ export const propertiesOf = ({ id: _, city, zip, due, hold, owner, team, readers
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null && value !== undefined))
 }
 
+/**
+ * Whether a row has all that its type requires. What it lacks of that is unknown to a decision, which may be reached
+ * without it; a filter takes NULL for an attribute that is absent, and then lets the row through no more often.
+ */
+export const isWhole = ({ status, total, open, owner, flags }: Doc): boolean =>
+  [status, total, open, owner, flags].every(value => value !== null)
+
 export const bundleOf = (of: Dice): Bundle => {
   const policies = Array.from({ length: 1 + of.below(4) }, (_, n): [string, PolicyJson] => [
     `p${n}`,

@@ -7,7 +7,7 @@ export const agent = { kind: 'principal', uid: { type: 'Agent', id: 'a' } } as c
 export const user = { kind: 'principal', uid: { type: 'User', id: 'u' } } as const
 export const grant = { kind: 'grant', id: 'g' } as const
 
-export const program = (...legs: Leg[]): Program => ({ v: 1, legs, absentDuties: [] })
+export const program = (...legs: Leg[]): Program => ({ v: 1, legs })
 
 export const leg = (rules: { permits?: Rule[]; forbids?: Rule[] }, of: Leg['of'] = agent): Leg => ({
   of,
@@ -32,8 +32,11 @@ export const liftable = { group: 'finance', textHash: 'text' }
 
 export const state = (more: Partial<State> = {}): State => ({
   suspended: false,
+  unsettled: false,
   meter: () => undefined,
   purse: () => 0,
+  spent: () => undefined,
+  held: () => ({ left: 0 }),
   finish: () => 'unknown',
   approved: () => false,
   ...more,

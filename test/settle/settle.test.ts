@@ -85,9 +85,47 @@ describe('3. a leg with no true or unknown permit denies', () => {
 })
 
 describe('4. duty fields missing deny', () => {
-  it('before anything is waited for', () => {
-    const asked = program(leg({ permits: [rule('p', { when: hangsOn('x') })] }))
-    expect(decide({ ...asked, absentDuties: ['ticket'] })).toMatchObject({ outcome: 'deny', reason: 'duty_missing' })
+  const absent = { log: ['ticket', 'why'], absent: ['why'] }
+
+  it('before anything is waited for, naming the fields', () => {
+    const asked = program(leg({ permits: [rule('p', { when: hangsOn('x'), duties: absent })] }))
+    expect(decide(asked)).toMatchObject({
+      outcome: 'deny',
+      reason: 'duty_missing',
+      policies: ['p'],
+      missing: ['context.why'],
+    })
+  })
+
+  it('where no other permit of the leg does without them', () => {
+    const permits = [rule('p', { duties: absent }), permit]
+    expect(decide(program(leg({ permits })))).toMatchObject({ outcome: 'allow', policies: [permit.policy] })
+  })
+
+  it('where a forbid asks for them, and no approval stands in', () => {
+    const forbids = [rule('f', { duties: absent, liftable })]
+    expect(decide(program(leg({ permits: [permit], forbids })), approving)).toMatchObject({
+      reason: 'duty_missing',
+      policies: ['f'],
+    })
+    const given = [rule('f', { duties: { log: ['ticket'] }, liftable })]
+    expect(decide(program(leg({ permits: [permit], forbids: given })))).toMatchObject({
+      outcome: 'allow',
+      duties: { log: ['ticket'] },
+    })
+  })
+
+  it('and so do obligations that the caller cannot carry out', () => {
+    const permits = [rule('p', { duties: { reportMs: 5, unsupported: true } })]
+    expect(decide(program(leg({ permits })))).toMatchObject({ reason: 'obligation_unsupported', policies: ['p'] })
+  })
+})
+
+describe('an intent whose outcome nobody knows', () => {
+  it('is refused, whatever permits it, and after what forbids it', () => {
+    const unsettled = { unsettled: true }
+    expect(decide(program(leg({ permits: [permit] })), unsettled).reason).toBe('outcome_unknown')
+    expect(decide(program(leg({ permits: [permit], forbids: [rule('f')] })), unsettled).reason).toBe('forbidden')
   })
 })
 

@@ -1,7 +1,7 @@
 import type { EntityStore } from '../../cedar/entities.ts'
 import type { Constraint, Policy, PolicySet } from '../../cedar/policies.ts'
 import type { EntityRef } from '../../cedar/value.ts'
-import type { RuleMeta } from '../../policy/annotations.ts'
+import { isMetered, type RuleMeta } from '../../policy/annotations.ts'
 
 /**
  * Pairs of a metered permit and an unmetered one that may permit the same request: there the limit limits nothing, since
@@ -14,11 +14,11 @@ export const unmeteredOverlaps = (
   entities: EntityStore,
 ): { metered: string; unmetered: string }[] => {
   const permits = [...policies.values()].filter(({ effect }) => effect === 'permit')
-  const isMetered = ({ id }: Policy) => (rules.get(id)?.limits.length ?? 0) > 0
-  const unmetered = permits.filter(policy => !isMetered(policy))
+  const hasMeter = ({ id }: Policy) => isMetered(rules.get(id) ?? { limits: [], budgets: [] })
+  const unmetered = permits.filter(policy => !hasMeter(policy))
   const meet = meeting(entities)
   return permits
-    .filter(isMetered)
+    .filter(hasMeter)
     .flatMap(metered =>
       unmetered
         .filter(other => parts.every(part => meet(metered.scope[part], other.scope[part])))
@@ -53,6 +53,7 @@ const meeting = (entities: EntityStore) => {
   }
 }
 
+/** Whether a constraint allows an entity. */
 export const covers = (constraint: Constraint, entity: EntityRef, entities: EntityStore): boolean => {
   switch (constraint.op) {
     case 'any':

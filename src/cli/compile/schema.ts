@@ -1,3 +1,4 @@
+import { describe } from '../../cedar/convert.ts'
 import type { SchemaJson } from '../../cedar/json.ts'
 import { type ActionType, loadSchema, type RecordType, type Schema, type Type } from '../../cedar/schema.ts'
 import { parseSchema } from './cedar.ts'
@@ -22,9 +23,8 @@ const contextMembers: Readonly<Record<string, Type['kind']>> = {
   claims: 'record',
   missing: 'set',
   contradicted: 'set',
+  session: 'record',
 }
-/** Names that have a meaning of their own, which the Worker doesn't fill yet. */
-const reservedMembers = ['session']
 
 export const readSchema = (file: SourceText): { schema?: WrittenSchema; diagnostics: Diagnostic[] } => {
   const parsed = parseSchema(file.text)
@@ -62,8 +62,6 @@ const badContext = ({ uid, context }: ActionType, place: Place): Diagnostic[] =>
   const members = Object.entries(contextMembers).map(([name, kind]) => `${name} (${kind})`)
   const diagnostics = [...context.attributes].flatMap(([name, { type }]) => {
     const kind = Object.hasOwn(contextMembers, name) ? contextMembers[name] : undefined
-    if (reservedMembers.includes(name))
-      return [complain(`context.${name} can't be used yet`, 'the Worker has nothing to fill it with')]
     if (kind === undefined) {
       return [
         complain(
@@ -75,7 +73,7 @@ const badContext = ({ uid, context }: ActionType, place: Place): Diagnostic[] =>
     return type.kind === kind ? [] : [complain(`context.${name} is a ${type.kind}`, `declare it as a ${kind}`)]
   })
   if (context.open) diagnostics.push(complain('its context is open', 'declare all of its members'))
-  return [...diagnostics, ...badArguments(context, complain)]
+  return [...diagnostics, ...badArguments(context, complain), ...badSession(context, complain)]
 }
 
 const badArguments = (context: RecordType, complain: (problem: string, hint: string) => Diagnostic): Diagnostic[] => {
@@ -84,4 +82,30 @@ const badArguments = (context: RecordType, complain: (problem: string, hint: str
   const extra = declared.attributes.get('extra')?.type
   if (extra === undefined || extra.kind === 'string') return []
   return [complain('arguments.extra is not a String', 'extra holds the undeclared arguments, as JSON text')]
+}
+
+/** What the agent's object knows of a session. */
+const sessionMembers: Readonly<Record<string, string>> = {
+  startedAt: 'datetime',
+  steps: 'Long',
+  actions: 'Set<String>',
+  resources: 'Set<String>',
+  types: 'Set<String>',
+  classes: 'Set<String>',
+  level: 'Long',
+  request: 'String',
+  overdue: 'Long',
+}
+
+const badSession = (context: RecordType, complain: (problem: string, hint: string) => Diagnostic): Diagnostic[] => {
+  const declared = context.attributes.get('session')?.type
+  if (declared?.kind !== 'record') return []
+  const all = Object.entries(sessionMembers).map(([name, type]) => `${name}: ${type}`)
+  return [...declared.attributes].flatMap(([name, { type, required }]) => {
+    const known = Object.hasOwn(sessionMembers, name) ? sessionMembers[name] : undefined
+    const written = `context.session.${name}`
+    if (known === undefined) return [complain(`${written} is nothing that a session has`, `it has ${all.join(', ')}`)]
+    if (describe(type) !== known) return [complain(`${written} is a ${describe(type)}`, `declare it as ${known}`)]
+    return required ? [] : [complain(`${written} is optional`, 'a session always has it: leave the question mark out')]
+  })
 }

@@ -32,7 +32,26 @@ export const readTenant = async (
       if (tenant.judge_user) diagnostics.push(...unjudgedUsers(issuer, schema, place(`/${index}/user`)))
     }
   }
+  if (schema !== undefined) diagnostics.push(...unknownNames(tenant, schema.schema, parsed.placeOf))
   return { tenant, diagnostics }
+}
+
+/** Settings that name what the schema doesn't have: a misspelt action must not go unredeemed, nor a type unclassified. */
+const unknownNames = (
+  { redeem_only, data_classes }: Omit<Tenant, '$schema'>,
+  schema: Schema,
+  placeOf: (pointer: string) => Place,
+): Diagnostic[] => {
+  const actions = new Set([...schema.actions.values()].map(({ uid }) => uid.id))
+  const action = (pointer: string) => (name: string, index: number) =>
+    actions.has(name) ? [] : [error(`the schema has no action ${name}`, { place: placeOf(`${pointer}/${index}`) })]
+  return [
+    ...redeem_only.flatMap(action('/redeem_only')),
+    ...(data_classes.reads ?? []).flatMap(action('/data_classes/reads')),
+    ...Object.keys(data_classes.types)
+      .filter(type => !schema.entityTypes.has(type))
+      .map(type => error(`the schema has no entity type ${type}`, { place: placeOf(`/data_classes/types/${type}`) })),
+  ]
 }
 
 const unknownTypes = (issuer: Issuer, schema: Schema, placeOf: (pointer: string) => Place): Diagnostic[] => {

@@ -1,0 +1,46 @@
+import type { Step } from '../agent/call.ts'
+import { entityRef } from '../cedar/value.ts'
+import type { Caller } from '../identity/caller.ts'
+import { uidText } from '../identity/uid.ts'
+import type { LoadedBundle } from '../policy/load.ts'
+import type { Ask } from './ask.ts'
+import type { Call } from './decide.ts'
+import type { What } from './what.ts'
+import type { Who } from './who.ts'
+
+/** What the action would add to its session. The session is the token's; a gateway may name one in the request. */
+export const stepOf = (ask: Ask, { asserts }: Who, what: What, { caller, bundle }: Call): Step => {
+  const said = asserts ? ask.context : undefined
+  const request = textOf(said?.original_request, 4_000)
+  const read = classOf(what, bundle)
+  return {
+    session: sessionOf(ask, asserts, caller),
+    action: ask.action.name,
+    resource: uidText(ask.resource),
+    type: what.resource.type,
+    ...(read && { read }),
+    ...(request !== undefined && { request }),
+  }
+}
+
+/** Empty where nobody names one: then the agent has one session. */
+export const sessionOf = (ask: Ask, asserts: boolean, caller: Caller): string =>
+  (asserts ? textOf(ask.context?.session_id, 256) : undefined) ?? caller.session ?? ''
+
+/** The class of what is read. Where neither the resource nor its type says one, it is the level there is. */
+const classOf = ({ action, resource, entities }: What, { settings }: LoadedBundle): Step['read'] => {
+  const { levels, types, attribute, reads } = settings.data_classes
+  if (reads && !reads.some(name => name === action.id || isWithin(action.key, name, entities))) return undefined
+  const attrs = entities.get(entityRef(resource.type, resource.id).key)?.attrs
+  const said = attribute === undefined ? undefined : attrs?.get(attribute)
+  const name = said ?? (Object.hasOwn(types, resource.type) ? types[resource.type] : undefined)
+  const known = typeof name === 'string' ? levels.indexOf(name) : -1
+  const level = known >= 0 ? known : levels.length - 1
+  return { class: levels[level] ?? '', level }
+}
+
+const isWithin = (action: string, group: string, entities: What['entities']): boolean =>
+  [...(entities.get(action)?.ancestors ?? [])].some(key => entities.get(key)?.uid.id === group)
+
+const textOf = (value: unknown, most: number): string | undefined =>
+  typeof value === 'string' && value !== '' && value.length <= most ? value : undefined
