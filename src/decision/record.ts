@@ -28,20 +28,25 @@ export const recordOf = (
     caller: caller.name,
     resource: { type: ask.resource.type, id: ask.resource.id },
     arguments: ask.action.properties ?? {},
+    // The action's hash covers the arguments and could be guessed back to them, so it is committed to as well.
+    ...(more.actionHash !== undefined && { action_hash: more.actionHash }),
   }
   if (user) personal.user = user
   if (Object.keys(more.fields).length > 0) personal.fields = more.fields
   if (asserts) {
     const { properties: subject } = ask.subject
     const { properties: resource } = ask.resource
-    if (subject || resource || ask.context) personal.asserted = { subject, resource, context: ask.context }
+    const { context } = ask
+    // What isn't there must not stand here as `undefined`: the value is hashed again from the JSON that was stored.
+    const asserted = { ...(subject && { subject }), ...(resource && { resource }), ...(context && { context }) }
+    if (subject || resource || context) personal.asserted = asserted
   }
   // What was believed then: with it a decision can be judged again when the ledger says otherwise.
   const records = more.truth ? recordsOf(more.truth) : []
   if (records.length > 0) personal.facts = records
   if (more.edge.ip !== undefined && !asserts) personal.ip = more.edge.ip
   if (grants.length > 0) personal.grants = grants
-  const secrets = secretsOf(personal)
+  const secrets = salted(personal)
   const body: Body = {
     agent: actor,
     ...(chain.length > 0 && { delegated_by: chain }),
@@ -54,17 +59,20 @@ export const recordOf = (
     ...(caller.session !== undefined && { session: caller.session }),
     ...(more.requestId !== undefined && { request_id: more.requestId }),
   }
-  // The action's hash covers the arguments and could be guessed back to them, so it is committed to as well.
-  const hidden = { ...secrets, ...(more.actionHash !== undefined && { action_hash: salted(more.actionHash) }) }
-  for (const [name, secret] of Object.entries(hidden)) body[name] = commitment(secret)
-  return { body, secrets: hidden }
+  for (const [name, secret] of Object.entries(secrets)) body[name] = commitment(secret)
+  return { body, secrets }
 }
 
-const secretsOf = (values: Record<string, unknown>): Record<string, Secret> =>
-  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, salted(value)]))
+const SALT_BYTES = 16
 
-const salted = (value: unknown): Secret => ({
-  salt: base64url.encode(crypto.getRandomValues(new Uint8Array(16))),
-  // What JSON drops must not be committed to: the value is hashed again from what was stored.
-  value: JSON.parse(JSON.stringify(value)),
-})
+/** Each value with a salt of its own. */
+const salted = (values: Record<string, unknown>): Record<string, Secret> => {
+  const names = Object.keys(values)
+  const random = crypto.getRandomValues(new Uint8Array(names.length * SALT_BYTES))
+  const secrets: Record<string, Secret> = {}
+  for (const [index, name] of names.entries()) {
+    const salt = base64url.encode(random.subarray(index * SALT_BYTES, (index + 1) * SALT_BYTES))
+    secrets[name] = { salt, value: values[name] }
+  }
+  return secrets
+}

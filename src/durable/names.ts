@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import { sha256 } from './hash.ts'
 
 type Kind =
@@ -21,8 +22,17 @@ type Kind =
  * The one place that makes the name of an object or a KV key. Parts are hashed as a JSON array, never joined, so no
  * choice of tenant, type or id can make two different things share a name (rule 7).
  */
-export const nameOf = (kind: Kind, tenant: string, ...parts: readonly string[]): string =>
-  sha256(JSON.stringify([kind, tenant, ...parts]))
+export const nameOf = (kind: Kind, tenant: string, ...parts: readonly string[]): string => {
+  const text = JSON.stringify([kind, tenant, ...parts])
+  const known = names.get(text)
+  if (known !== undefined) return known
+  const name = sha256(text)
+  names.set(text, name)
+  return name
+}
+
+/** Most calls ask for the names of the few agents that are busy. */
+const names = new LRUCache<string, string>({ max: 2_048 })
 
 /** Which of `count` things of a kind serves `text`: even, and always the same. */
 export const shardOf = (text: string, count: number): number =>

@@ -22,7 +22,7 @@ import type { AppEnv } from './types.ts'
 
 /** Without policies every question has one answer, and it stands on no record. */
 const closed = (c: Context<AppEnv>, reason: 'no_policy' | 'bundle_stale') =>
-  unrecorded(reason, { evaluationId: uuidv7(), now: c.var.now })
+  unrecorded(reason, { evaluationId: uuidv7(), now: c.get('now') })
 
 /** The AuthZEN decision API (Authorization API 1.0). */
 export const access = new Hono<AppEnv>()
@@ -117,14 +117,14 @@ const judge = async (
   if (!epoch) return asks.map(ask => (isRefusal(ask) ? ask : closed(c, 'bundle_stale')))
   const call: Call = {
     ...askedOf(c, epoch),
-    identifier: identifierOf(c.var.place.tenant, c.env),
+    identifier: identifierOf(c.get('place').tenant, c.env),
     ...(key !== undefined && { idempotency: { key, bodyHash: sha256(body) } }),
     stop,
   }
   const results = await decide(asks, call, {
     ...answerersOf(c),
     signer: await signer(c.env),
-    presented: ask => presentedIn(ask, c.env, { tenant: call.identifier, now: c.var.now }),
+    presented: ask => presentedIn(ask, c.env, { tenant: call.identifier, now: c.get('now') }),
     facts: { db: c.env.DB, trust: bundle => verificationOf(c, bundle) },
   })
   // A key that was used for another body refuses the whole call, and so does a proof that was used before.

@@ -24,7 +24,7 @@ import { record } from './record.ts'
 import { requests } from './requests.ts'
 import { scope } from './scope.ts'
 import { search } from './search.ts'
-import { placeOf } from './tenant.ts'
+import { type Place, placeOf } from './tenant.ts'
 import { token } from './token.ts'
 import type { AppEnv, Parts } from './types.ts'
 import { waits } from './waits.ts'
@@ -36,17 +36,21 @@ import { whoami } from './whoami.ts'
 export const createApp = (given: Pick<Parts, 'now' | 'source'> & Partial<Parts>) => {
   const parts: Parts = { keySets: createKeySets(), revocations: createRevocations(), fetch, ...given }
   const epochs = createEpochs()
+  const places = new WeakMap<Request, Place>()
   const app = new Hono<AppEnv>({
     getPath: (request, options) => {
       // Hono calls this with the bindings on every request.
       const env = options?.env
-      return (env && placeOf(request.url, env)?.path) ?? NOWHERE
+      const place = env && placeOf(request.url, env)
+      if (!place) return NOWHERE
+      places.set(request, place)
+      return place.path
     },
   })
 
   app.use(async (c, next) => {
     const requestId = c.req.header('x-request-id')
-    const place = placeOf(c.req.url, c.env)
+    const place = places.get(c.req.raw)
     if (place) {
       c.set('place', place)
       c.set('now', parts.now())

@@ -7,21 +7,20 @@ import type { AppEnv } from './types.ts'
 
 /** The kill switches. `undefined` where they can't be told: then nothing may be allowed. */
 export const epochOf = (c: Context<AppEnv>): Promise<Epoch | undefined> =>
-  c.var.epochs.current(c.var.place.tenant, sourceIo(c))
+  c.get('epochs').current(c.get('place').tenant, sourceIo(c))
 
 /** What every question of an authenticated caller is asked with. */
 export const askedOf = (
   c: Context<AppEnv>,
   epoch: Epoch,
 ): Pick<Call, 'tenant' | 'caller' | 'bundle' | 'proof' | 'taken' | 'epoch' | 'edge' | 'requestId'> => {
-  const { place, now, session } = c.var
   const requestId = c.req.header('x-request-id')
   const ip = c.req.header('cf-connecting-ip')
   return {
-    tenant: place.tenant,
-    ...session,
+    tenant: c.get('place').tenant,
+    ...c.get('session'),
     epoch,
-    edge: { now, ...(ip !== undefined && { ip }) },
+    edge: { now: c.get('now'), ...(ip !== undefined && { ip }) },
     // Cutting it may leave half a character, which no receipt can hold.
     ...(requestId !== undefined && { requestId: requestId.slice(0, 256).toWellFormed() }),
   }
@@ -29,12 +28,12 @@ export const askedOf = (
 
 /** What it is answered with. */
 export const answerersOf = (c: Context<AppEnv>): Pick<Deps, 'agents' | 'vault' | 'adopt'> => {
-  const { place, now, parts } = c.var
+  const { tenant } = c.get('place')
   return {
     agents: c.env.AGENT,
-    vault: vaultOf(c.env, place.tenant, now),
+    vault: vaultOf(c.env, tenant, c.get('now')),
     adopt: async newer => {
-      const found = await parts.source.adopt(place.tenant, newer, sourceIo(c))
+      const found = await c.get('parts').source.adopt(tenant, newer, sourceIo(c))
       if (!found.ok) return undefined
       const again = await sessionOf(c, found.bundle)
       return again instanceof Response ? undefined : { bundle: found.bundle, caller: again.caller }

@@ -41,7 +41,7 @@ export const authenticated = (
 ): MiddlewareHandler<AppEnv> => {
   return async (c, next) => {
     if (c.req.header('authorization') === undefined) return problem(refusal(401, 'unauthenticated'))
-    const found = await c.var.parts.source.current(c.var.place.tenant, sourceIo(c))
+    const found = await c.get('parts').source.current(c.get('place').tenant, sourceIo(c))
     if (!found.ok) return without(c, found.reason)
     const session = await sessionOf(c, found.bundle)
     if (session instanceof Response) return session
@@ -74,7 +74,7 @@ export const sessionOf = async (c: Context<AppEnv>, bundle: LoadedBundle): Promi
 
 /** Whose tokens are taken: those that the bundle registers, and the Worker's own. */
 export const issuersOf = async (c: Context<AppEnv>, bundle: LoadedBundle): Promise<readonly Issuer[]> => [
-  await ownIssuer(c.env, identifierOf(c.var.place.tenant, c.env)),
+  await ownIssuer(c.env, identifierOf(c.get('place').tenant, c.env)),
   ...bundle.settings.issuers,
 ]
 
@@ -82,7 +82,9 @@ type CallVerification = Verification & { call: NonNullable<Verification['call']>
 
 /** What any token of this call is judged against. */
 export const verificationOf = (c: Context<AppEnv>, bundle: LoadedBundle): CallVerification => {
-  const { place, now, parts } = c.var
+  const place = c.get('place')
+  const now = c.get('now')
+  const parts = c.get('parts')
   const io: KeyIo = {
     ...sourceIo(c),
     tenant: place.tenant,
@@ -109,7 +111,7 @@ export const verificationOf = (c: Context<AppEnv>, bundle: LoadedBundle): CallVe
 
 export const sourceIo = (c: Context<AppEnv>): SourceIo => ({
   kv: c.env.BUNDLES,
-  now: c.var.now,
+  now: c.get('now'),
   waitUntil: work => c.executionCtx.waitUntil(work),
   local: c.env.LOCAL === 'true',
   report: text => console.warn(text),
@@ -128,14 +130,14 @@ const MAX_SKEW = 120
 
 /** One more call than a decision needs: admins, auditors and PEPs have no object of their own to remember their proofs. */
 const claimed = (c: Context<AppEnv>, { jkt = '' }: Caller, proof: ProofClaim): Promise<boolean> =>
-  c.env.AGENT.getByName(nameOf('proofs', c.var.place.tenant, jkt)).claim(proof)
+  c.env.AGENT.getByName(nameOf('proofs', c.get('place').tenant, jkt)).claim(proof)
 
 /** An agent that acts for itself alone has only its own object to ask, and that is asked anyway. */
 const takenFrom = async (c: Context<AppEnv>, { lineage }: Caller): Promise<'no' | 'yes' | 'unknown'> => {
   if (!lineage || lineage.keys.length === 1) return 'no'
   const { waitUntil, report } = sourceIo(c)
-  const io = { tenant: c.var.place.tenant, db: c.env.DB, now: c.var.now, waitUntil, ...(report && { report }) }
-  return c.var.parts.revocations.taken(lineage, io)
+  const io = { tenant: c.get('place').tenant, db: c.env.DB, now: c.get('now'), waitUntil, ...(report && { report }) }
+  return c.get('parts').revocations.taken(lineage, io)
 }
 
 const refused = (reason: Unauthenticated['reason'], { call }: CallVerification): Response => {

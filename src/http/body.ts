@@ -33,9 +33,11 @@ export const boundedBytes = async (request: Request): Promise<ArrayBuffer | unde
   return new Blob(chunks).arrayBuffer()
 }
 
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
 const decode = (bytes: ArrayBuffer): string | undefined => {
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+    return utf8.decode(bytes)
   } catch {
     return undefined
   }

@@ -85,9 +85,16 @@ const endOfNumber = (text: string, start: number): number => {
 }
 
 const endOfString = (text: string, start: number): number => {
-  let at = start + 1
-  while (text[at] !== '"') at += text[at] === '\\' ? 2 : 1
-  return at
+  let end = text.indexOf('"', start + 1)
+  while (isEscaped(text, end)) end = text.indexOf('"', end + 1)
+  return end
+}
+
+/** After an odd number of backslashes. */
+const isEscaped = (text: string, at: number): boolean => {
+  let from = at
+  while (text[from - 1] === '\\') from--
+  return (at - from) % 2 === 1
 }
 
 /** Without escapes a string is its own text, lone surrogates included. */

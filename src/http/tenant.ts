@@ -17,9 +17,10 @@ export const placeOf = (url: string, env: { ORIGIN: string; DEFAULT_TENANT: stri
   const { pathname } = new URL(url)
   const metadata = pathname.startsWith(`${METADATA}/`) ? pathname.slice(METADATA.length + 1) : undefined
   if (metadata !== undefined) return named(metadata, METADATA, env)
-  const [, first = '', ...rest] = pathname.split('/')
+  const end = pathname.indexOf('/', 1)
+  const first = end < 0 ? pathname.slice(1) : pathname.slice(1, end)
   if (ROOTS.has(first)) return { tenant: env.DEFAULT_TENANT, path: pathname, base: env.ORIGIN }
-  return named(first, `/${rest.join('/')}`, env)
+  return named(first, end < 0 ? '/' : pathname.slice(end), env)
 }
 
 /** A tenant's identifier: the audience of tokens for it, and the issuer of its permits. */

@@ -11,11 +11,18 @@ const LIFE_MS = 5 * 60_000
  * has to be kept. Who holds a nonce has been in touch with the Worker within the last ten minutes.
  */
 export const noncesOf = (secret: string, tenant: string, now: number): Nonces => {
-  const key = Buffer.from(hkdfSync('sha256', secret, '', 'countersign dpop nonce', 32))
   const period = Math.floor(now / LIFE_MS)
   const at = (n: number) =>
-    createHmac('sha256', key)
+    createHmac('sha256', keyOf(secret))
       .update(JSON.stringify([tenant, n]))
       .digest('base64url')
-  return { current: at(period), accepts: nonce => nonce === at(period) || nonce === at(period - 1) }
+  return {
+    // most calls need neither
+    get current() {
+      return at(period)
+    },
+    accepts: nonce => nonce === at(period) || nonce === at(period - 1),
+  }
 }
+
+const keyOf = (secret: string): Buffer => Buffer.from(hkdfSync('sha256', secret, '', 'countersign dpop nonce', 32))

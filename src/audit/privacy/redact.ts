@@ -15,8 +15,7 @@ export type Kept = {
 }
 
 export const redact = (ask: Ask, privacy: Privacy | undefined): Kept => {
-  const names = new Set([...NAMES, ...(privacy?.credentials?.names ?? [])].map(plain))
-  const masking: Masking = { names, problems: [], left: MOST_VALUES }
+  const masking: Masking = { names: namesOf(privacy), problems: [], left: MOST_VALUES }
   try {
     const kept = maskAsk(ask, masking)
     const masked = masking.problems.length > 0
@@ -61,6 +60,22 @@ const NAMES = [
   'cvv',
   'cvc',
 ]
+
+const namesOf = (privacy: Privacy | undefined): ReadonlySet<string> => {
+  const own = privacy?.credentials?.names
+  if (!own) return usual
+  const known = extended.get(own)
+  if (known) return known
+  const names = new Set([...usual, ...own.map(plain)])
+  extended.set(own, names)
+  return names
+}
+
+const plain = (name: string): string => name.toLowerCase().replaceAll(/[_-]/g, '')
+
+const usual: ReadonlySet<string> = new Set(NAMES.map(plain))
+/** By a bundle's own list. */
+const extended = new WeakMap<readonly string[], ReadonlySet<string>>()
 
 /** Forms that credentials have, wherever they stand in a text. None of them backtracks. */
 const FORMS: readonly (readonly [name: string, form: RegExp])[] = [
@@ -137,8 +152,6 @@ const hasCard = (text: string): boolean =>
     }, 0)
     return sum % 10 === 0
   })
-
-const plain = (name: string): string => name.toLowerCase().replaceAll(/[_-]/g, '')
 
 const withheld = ({ subject, action, resource }: Ask): Ask => ({
   subject: { type: subject.type, id: subject.id },
