@@ -229,7 +229,7 @@ const tried = async (...args: string[]): Promise<boolean> => {
   return ok
 }
 
-/** Receipts reach D1 about a second after they were committed. */
+/** Receipts reach D1 about two seconds after they were committed. */
 const onRecord = async (auditor: Awaited<ReturnType<typeof agentOf>>, decisions: number) => {
   for (let tries = 0; tries < 40; tries++) {
     const { receipts }: { receipts: Receipt[] } = await auditor.get('/v1/receipts?limit=100')

@@ -9,7 +9,7 @@ import { oldest, receiptsAfter } from './receipts.ts'
 import { readSelf } from './self.ts'
 
 /** How long the first unflushed receipt waits for others to go with it. */
-const FLUSH_MS = 1_000
+const FLUSH_MS = 2_000
 /** What goes in one call to a collector: so many receipts, of so many characters. */
 const BATCH = 250
 const BATCH_CHARS = 256 * 1024
