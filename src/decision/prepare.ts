@@ -21,7 +21,7 @@ import { type Judged, rewritten } from './rewrite.ts'
 import { stepOf } from './step.ts'
 import { targetsOf } from './targets.ts'
 import { needsOf, type Truth, untrue } from './truth.ts'
-import { environmentNames, what } from './what.ts'
+import { environmentNames, knowing, what } from './what.ts'
 import { type Who, who } from './who.ts'
 
 /** One action, evaluated as far as the Worker can, and the object that settles it. */
@@ -142,7 +142,9 @@ export const judge = (
     const no = (denied: Judged['denied'] & object): Judged => ({ ask: asIs, program: NO_PROGRAM, denied })
     if (actor.unknown) return no({ reason: actor.unknown })
     if (call.taken) return no({ reason: call.taken === 'yes' ? 'revoked' : 'control_unreachable' })
-    const asked = what(asIs, actor, bundle, edge, truth)
+    // What the ledger was looked through for was read already; a rewritten action wasn't.
+    const asked =
+      truth?.asked && asIs === ask ? knowing(truth.asked, truth, bundle) : what(asIs, actor, bundle, edge, truth)
     if ('reason' in asked) return no(asked)
     if (problems.length > 0) return no({ reason: 'schema_mismatch', problems })
     const denied = untrue(truth, bundle)

@@ -30,6 +30,8 @@ export type Truth = {
   problems: readonly Problem[]
   /** Attestations that count for nothing, and why. */
   refused: readonly { pointer: string; code: string }[]
+  /** The action as it was read when nothing was known yet. */
+  asked?: What
   /** The last fact that the ledger held when it was read; 0 where it wasn't. */
   head: number
 }
@@ -75,6 +77,7 @@ type Want = Omit<Wanted, 'attested'>
 
 type Draft = {
   who: Who
+  asked: What
   wants: Want[]
   /** Asked for, and about an entity that the request doesn't name. */
   nameless: string[]
@@ -111,7 +114,7 @@ const draft = (ask: Ask, call: Call): Draft | undefined => {
     if (entity) wants.push({ declared, entity, ...bounds })
     else nameless.push(name)
   }
-  return { who: actor, wants, nameless, claims, attestations, problems }
+  return { who: actor, asked, wants, nameless, claims, attestations, problems }
 }
 
 /** How old a fact and a copy of it may be, in milliseconds. */
@@ -225,7 +228,7 @@ const isAbout = (fact: Fact, { predicate }: Declared, { type, id }: EntityUid): 
   fact.predicate === predicate && fact.entity.type === type && fact.entity.id === id
 
 const truthOf = (
-  { wants, nameless, claims: claimed, problems }: Draft,
+  { asked, wants, nameless, claims: claimed, problems }: Draft,
   findings: Map<string, Finding>,
   refused: Truth['refused'],
   { call: { bundle }, head }: { call: Call; head: number },
@@ -239,7 +242,7 @@ const truthOf = (
     claims.set(name, { ...claim, verdict: judged ? verdictOf(declared, claim.value ?? false, finding) : 'unsupported' })
   }
   const entities = new Map(wants.map(({ declared, entity }): [string, EntityUid] => [declared.name, entity]))
-  return { findings, entities, claims, problems, refused, head }
+  return { asked, findings, entities, claims, problems, refused, head }
 }
 
 /** Why an action is denied before any policy: what was presented to be relied upon can't be. */

@@ -77,6 +77,14 @@ export const environmentNames = (name: string, schema: Schema): string[] => {
   return [...(environment?.attributes.keys() ?? [])]
 }
 
+/** The same action once it is known what it may rely upon. */
+export const knowing = (asked: What, truth: Truth, { schema }: LoadedBundle): What | Unfit => {
+  if (truth.problems.length > 0) return { reason: 'schema_mismatch', problems: [...truth.problems] }
+  const declared = schema.actions.get(asked.action.key)?.context.attributes
+  const members = declared ? membersOf(declared, truth) : new Map<string, Value>()
+  return members.size === 0 ? asked : { ...asked, context: recordOf([...asked.context.fields, ...members]) }
+}
+
 /** Actions are named by id alone: `check` refuses schemas in which that would be ambiguous. */
 const actionNamed = (name: string, schema: Schema): ActionType | undefined => {
   const plain = schema.actions.get(entityRef('Action', name).key)
