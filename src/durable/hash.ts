@@ -4,7 +4,7 @@ import canonicalize from 'canonicalize'
 /** SHA-256 of UTF-8 text, base64url without padding. Synchronous, so that a transaction can link receipts with it. */
 export const sha256 = (text: string): string => createHash('sha256').update(utf8.encode(text)).digest('base64url')
 
-/** In workerd three times as fast as what `update` does with a string. */
+/** In workerd faster than what `update` does with a string: by a sixth for short texts, a quarter for long ones. */
 const utf8 = new TextEncoder()
 
 /** The JCS form (RFC 8785) of a JSON value. Throws on what JSON can't carry: that is a bug of the caller. */
