@@ -1,3 +1,4 @@
+import { keepRecords } from './audit/keep.ts'
 import { createApp } from './http/app.ts'
 import { createSource } from './policy/source.ts'
 
@@ -7,4 +8,11 @@ export { LogObject } from './audit/log/object.ts'
 export { BudgetObject } from './budget/object.ts'
 export { EscalationObject } from './escalation/object.ts'
 
-export default createApp({ now: Date.now, source: createSource() })
+const source = createSource()
+
+export default {
+  fetch: createApp({ now: Date.now, source }).fetch,
+  /** By the clock, as wrangler.toml says: what each tenant keeps of its record in D1. */
+  scheduled: ({ scheduledTime }, env, { waitUntil }) =>
+    keepRecords(env, source, { kv: env.BUNDLES, now: scheduledTime, waitUntil, local: env.LOCAL === 'true' }),
+} satisfies ExportedHandler<Env>

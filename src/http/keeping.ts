@@ -1,12 +1,10 @@
-import { type Context, Hono } from 'hono'
+import { Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
-import { archive, type Signed } from '../audit/archive.ts'
-import { type LogReader, readLatest } from '../audit/log/bucket.ts'
+import { archive } from '../audit/archive.ts'
+import { signedLog } from '../audit/keep.ts'
 import type { ExportedReceipt } from '../audit/log/lines.ts'
-import { logOf, logOrigin } from '../audit/log/names.ts'
-import { vkeyOf } from '../audit/log/note.ts'
-import { logVerifiers } from '../audit/log/signer.ts'
+import { logOf } from '../audit/log/names.ts'
 import { restore } from '../audit/restore.ts'
 import { ReceiptLine } from '../audit/verify.ts'
 import { read } from '../decision/ask.ts'
@@ -28,14 +26,6 @@ const Place = v.object({
   n: v.pipe(v.string(), v.regex(/^(0|[1-9]\d{0,9})$/, 'the number of a bundle'), v.transform(Number)),
 })
 
-const signedLog = async (c: Context<AppEnv>): Promise<{ log: LogReader; signed: Signed } | undefined> => {
-  const { tenant } = c.var.place
-  const log = { bucket: c.env.RECORD, tenant }
-  const latest = await readLatest(log)
-  const keys = (await logVerifiers(c.env, logOrigin(c.env, tenant))).map(vkeyOf)
-  return latest && { log, signed: { note: latest.note, size: latest.size, keys } }
-}
-
 const NONE = () => problem(refusal(404, 'not_found', { detail: 'the log has no checkpoint yet' }))
 
 /** What an admin does to keep the record small, and whole. Each is called again until nothing is left to do. */
@@ -48,7 +38,7 @@ export const keeping = new Hono<AppEnv>()
     }),
     authenticated(['admin']),
     async c => {
-      const found = await signedLog(c)
+      const found = await signedLog(c.env, c.var.place.tenant)
       if (!found) return NONE()
       const keep = c.var.session.bundle.settings.log?.keep
       if (!keep) return problem(refusal(404, 'not_found', { detail: 'the tenant sets no retention (log.keep)' }))
@@ -69,7 +59,7 @@ export const keeping = new Hono<AppEnv>()
     async c => {
       const place = read(Place, { n: c.req.param('n') })
       if (isRefusal(place)) return problem(place)
-      const found = await signedLog(c)
+      const found = await signedLog(c.env, c.var.place.tenant)
       if (!found) return NONE()
       const text = await c.req.text()
       if (text.length > MAX_CHARS) return problem(refusal(413, 'body_too_large'))

@@ -1,7 +1,13 @@
-import { runDurableObjectAlarm } from 'cloudflare:test'
+import {
+  createExecutionContext,
+  createScheduledController,
+  runDurableObjectAlarm,
+  waitOnExecutionContext,
+} from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
-import { afterEach, expect, it } from 'vitest'
+import { afterEach, expect, it, vi } from 'vitest'
 import { agentName } from '../../src/decision/prepare.ts'
+import worker from '../../src/index.ts'
 import { clock } from '../clock.ts'
 import { asking, problemIn } from '../http/world.ts'
 import { collect, createLogWorld, exportOf, manyOf, publish, verify } from './log/build.ts'
@@ -61,6 +67,30 @@ it('what is beyond the retention goes to the bucket, and stays provable and find
   expect(shown.hash).toBe(call.receipts[5]?.hash)
   // ids of these receipts are random, not UUIDv7, so they carry no time to be found by once they are archived
   expect((await later.get(`/v1/decisions/${idOf(5)}`)).status).toBe(404)
+})
+
+it('the hourly run does it for every tenant, and one whose record does not verify holds up no other', async () => {
+  const [first, wrong, last] = [await filled(), await filled(), await filled()]
+  await env.DB.prepare("UPDATE receipts SET body = replace(body, 'refund', 'REFUND') WHERE chain = ? AND seq = 3")
+    .bind(wrong.call.chain)
+    .run()
+  for (const { world } of [first, wrong, last]) {
+    await env.DB.prepare(
+      "INSERT INTO activations (tenant, seq, hash, pushed_at, pushed_by) VALUES (?, 1, '-', '-', '-')",
+    )
+      .bind(world.tenant)
+      .run()
+  }
+  const told = vi.spyOn(console, 'error').mockImplementation(() => {})
+  const context = createExecutionContext()
+  const scheduledTime = new Date(clock.now() + 400 * DAY)
+  await worker.scheduled(createScheduledController({ scheduledTime, cron: '17 * * * *' }), env, context)
+  await waitOnExecutionContext(context)
+  expect(await Promise.all([first, wrong, last].map(({ world }) => world.inD1()))).toEqual([88, 600, 88])
+  expect(told.mock.calls.map(([text]) => text)).toEqual([
+    `tenant ${wrong.world.tenant}: bundle 0 of the log does not verify, and stays:`,
+  ])
+  told.mockRestore()
 })
 
 it('an archived decision is found by its id, with its proof', async () => {
