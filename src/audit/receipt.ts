@@ -1,9 +1,9 @@
 import type { ApprovalUse } from '../agent/call.ts'
-import type { Outcome } from '../decision/answer.ts'
 import type { Obliged } from '../decision/obligations.ts'
 import type { Reason } from '../decision/reasons.ts'
 import type { Pointed } from '../decision/refusal.ts'
 import { contentHash, jcs, sha256 } from '../durable/hash.ts'
+import type { Outcome } from '../settle/outcome.ts'
 import type { Quota } from '../settle/settle.ts'
 
 export type ReceiptKind =

@@ -12,8 +12,8 @@ import type { LoadedBundle } from '../policy/load.ts'
 import { type Program, SESSION } from '../settle/program.ts'
 import { settle } from '../settle/settle.ts'
 import type { Ask } from './ask.ts'
+import type { Claim, Truth } from './known.ts'
 import { judge } from './prepare.ts'
-import type { Claim, Truth } from './truth.ts'
 import type { Who } from './who.ts'
 
 /** A decision as it is on record, and as it comes out when it is judged again. */

@@ -4,13 +4,11 @@ import type { EntityUid } from '../cedar/json.ts'
 import { AccessRequest } from '../escalation/requestable.ts'
 import type { LoadedFacts } from '../facts/load.ts'
 import { type ClaimRecord, unknownFact } from '../facts/record.ts'
+import { outcomes } from '../settle/outcome.ts'
 import type { Quota } from '../settle/settle.ts'
 import { Obligation, obligationsOf, rewriteObligations } from './obligations.ts'
 import { reasons } from './reasons.ts'
 import type { Refusal } from './refusal.ts'
-
-export const outcomes = ['allow', 'deny', 'modify', 'step_up', 'defer'] as const
-export type Outcome = (typeof outcomes)[number]
 
 const Reason = v.picklist(Object.keys(reasons) as (keyof typeof reasons)[])
 /**

@@ -1,4 +1,4 @@
-import type { DecideCall, Decided, DecideReply, Epoch, ProofClaim } from '../agent/call.ts'
+import type { Decided, DecideReply } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
 import { withDeadline } from '../durable/deadline.ts'
@@ -7,13 +7,12 @@ import type { Presented } from '../escalation/presented.ts'
 import { requestable } from '../escalation/requestable.ts'
 import { claimsIn } from '../facts/record.ts'
 import { enter, wakeAt } from '../facts/waits.ts'
-import type { Caller } from '../identity/caller.ts'
 import type { Signer } from '../identity/keys.ts'
 import { signPermit } from '../identity/permit.ts'
-import type { LoadedBundle } from '../policy/load.ts'
 import type { Activation } from '../policy/source.ts'
 import { type Answer, answerOf, type Tells, unrecorded } from './answer.ts'
 import type { Ask } from './ask.ts'
+import type { Call } from './call.ts'
 import { judgedOf } from './legs.ts'
 import { lineageIn } from './lineage.ts'
 import { settleAt } from './object.ts'
@@ -21,27 +20,7 @@ import { hashesOf, intentOf, type Prepared, prepare } from './prepare.ts'
 import { isRefusal, type Refusal, refusal } from './refusal.ts'
 import { applied } from './rewrite.ts'
 import { sealed } from './sealed.ts'
-import { type FactsIo, type Truth, truthsOf } from './truth.ts'
-import type { Edge } from './what.ts'
-
-/** One call by an authenticated caller. */
-export type Call = {
-  tenant: string
-  /** The tenant's identifier: the issuer of its permits. */
-  identifier: string
-  caller: Caller
-  bundle: LoadedBundle
-  edge: Edge
-  /** The tenant's kill switches, as this isolate knows them. */
-  epoch?: Epoch
-  requestId?: string
-  idempotency?: { key: string; bodyHash: string }
-  /** What the caller's authority comes from was taken away, or nobody can say now whether it was. */
-  taken?: 'yes' | 'unknown'
-  /** The caller's proof, if it isn't claimed yet: the agent's object does it with the decision. */
-  proof?: ProofClaim
-  stop: DecideCall['stop']
-}
+import { type FactsIo, type Gathered, truthsOf } from './truth.ts'
 
 export type Deps = {
   agents: DurableObjectNamespace<AgentObject>
@@ -197,7 +176,7 @@ const idempotencyOf = ({ index, ordinal }: Item, { caller, idempotency }: Call) 
     },
   }
 
-const again = ({ ask, presented }: Prepared, call: Call, truth: Truth | undefined): Prepared | Refusal =>
+const again = ({ ask, presented }: Prepared, call: Call, truth: Gathered | undefined): Prepared | Refusal =>
   prepare(ask, call, presented, truth)
 
 type Settled = Exclude<DecideReply[number], { kind: 'stale_bundle' | 'chain_fork' }>

@@ -1,8 +1,26 @@
+import type { Problem } from '../cedar/convert.ts'
+import type { EntityUid } from '../cedar/json.ts'
 import type { Attribute, RecordType } from '../cedar/schema.ts'
 import { type CedarRecord, recordOf, setOf, unknown, type Value } from '../cedar/value.ts'
 import { unknownFact } from '../facts/record.ts'
-import type { Fact } from '../facts/verdict.ts'
-import type { Truth } from './truth.ts'
+import type { Fact, Finding, Verdict } from '../facts/verdict.ts'
+
+/** What is known for one action: of each fact that its policies ask for or its agent claims, and what was claimed. */
+export type Truth = {
+  findings: ReadonlyMap<string, Finding>
+  /** Which entity each of them is about; absent where the request names none. */
+  entities: ReadonlyMap<string, EntityUid>
+  claims: ReadonlyMap<string, Claim>
+  /** Where claims or attestations haven't the form that they must have. */
+  problems: readonly Problem[]
+  /** Attestations that count for nothing, and why. */
+  refused: readonly { pointer: string; code: string }[]
+  /** The last fact that the ledger held when it was read; 0 where it wasn't. */
+  head: number
+}
+
+/** `value` is absent where the bundle declares no such fact. */
+export type Claim = { json: unknown; value?: Value; verdict: Verdict }
 
 /**
  * The members of a Cedar context that speak of truth, as far as the action's schema declares them: `facts` holds what is

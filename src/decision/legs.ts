@@ -7,8 +7,8 @@ import { type MeterOf, metersOf } from '../policy/meters.ts'
 import { type Leg, type Program, type Rule, SESSION } from '../settle/program.ts'
 import { dutiesOf, type Said } from './duties.ts'
 import { grantLegs } from './grant-legs.ts'
-import { unmetIn } from './requirements.ts'
-import type { Truth } from './truth.ts'
+import type { Truth } from './known.ts'
+import { type Judging, unmetIn } from './requirements.ts'
 import type { What } from './what.ts'
 import type { Who } from './who.ts'
 
@@ -40,9 +40,6 @@ export const judgedOf = ({ principals: { actor, chain, user } }: Who, bundle: Lo
   ...chain,
   ...(user && bundle.settings.judge_user ? [user] : []),
 ]
-
-/** What one evaluation is made of, beside the principal. */
-export type Judging = { what: What; bundle: LoadedBundle; truth: Truth | undefined; now: number }
 
 const legOf = (principal: EntityUid, of: MeterOf, said: Said, judging: Judging): Leg => {
   const { what, bundle } = judging

@@ -10,9 +10,10 @@ import { bindingHash } from '../escalation/binding.ts'
 import type { Presented } from '../escalation/presented.ts'
 import { uidText } from '../identity/uid.ts'
 import type { Ask } from './ask.ts'
-import type { Call } from './decide.ts'
+import type { Call } from './call.ts'
 import { fieldsFor } from './duties.ts'
 import { actionHash, type Intent } from './intent.ts'
+import type { Truth } from './known.ts'
 import { programOf } from './legs.ts'
 import { linksOf } from './links.ts'
 import { recordOf } from './record.ts'
@@ -20,7 +21,7 @@ import { isRefusal, type Refusal } from './refusal.ts'
 import { type Judged, rewritten } from './rewrite.ts'
 import { stepOf } from './step.ts'
 import { targetsOf } from './targets.ts'
-import { needsOf, type Truth, untrue } from './truth.ts'
+import { type Gathered, needsOf, untrue } from './truth.ts'
 import { environmentNames, knowing, what } from './what.ts'
 import { type Who, who } from './who.ts'
 
@@ -45,7 +46,7 @@ const UNATTRIBUTED_ATTEMPTS = { capacity: 60, windowMs: 60_000 }
 export const NO_PROGRAM = { v: 1, legs: [] } as const satisfies DecideItem['program']
 
 /** identity → request → cedar, for one action: all of the way that needs no state. */
-export const prepare = (ask: Ask, call: Call, presented?: Presented, truth?: Truth): Prepared | Refusal => {
+export const prepare = (ask: Ask, call: Call, presented?: Presented, truth?: Gathered): Prepared | Refusal => {
   const actor = who(ask, call.caller, call.bundle)
   if (isRefusal(actor)) return actor
   const problems: Problem[] = []
@@ -134,7 +135,7 @@ export const judge = (
   ask: Ask,
   actor: Who,
   call: Pick<Call, 'bundle' | 'edge' | 'taken'>,
-  truth: Truth | undefined,
+  truth: Gathered | undefined,
   problems: Problem[],
 ): Judged => {
   const { bundle, edge } = call

@@ -3,8 +3,8 @@ import { type Body, commitment, type Secret } from '../audit/receipt.ts'
 import { recordsOf } from '../facts/record.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { Ask } from './ask.ts'
-import type { Truth } from './truth.ts'
-import type { Edge } from './what.ts'
+import type { Edge } from './call.ts'
+import type { Truth } from './known.ts'
 import type { Who } from './who.ts'
 
 /**

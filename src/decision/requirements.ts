@@ -4,9 +4,13 @@ import { evaluatePartially } from '../cedar/partial.ts'
 import { type CedarRecord, recordOf, unknown } from '../cedar/value.ts'
 import { unknownFact } from '../facts/record.ts'
 import type { Requirement } from '../policy/annotations.ts'
+import type { LoadedBundle } from '../policy/load.ts'
 import type { Residual } from '../settle/program.ts'
-import type { Judging } from './legs.ts'
-import type { Truth } from './truth.ts'
+import type { Truth } from './known.ts'
+import type { What } from './what.ts'
+
+/** What one evaluation is made of, beside the principal. */
+export type Judging = { what: What; bundle: LoadedBundle; truth: Truth | undefined; now: number }
 
 /**
  * The policies whose `@requires` isn't met, each with the condition that is left of it; `undefined` where it is false

@@ -1,7 +1,7 @@
 import type { DecideItem } from '../agent/call.ts'
 import { hasPersonal, sealSecrets, withoutPersonal } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
-import type { Call } from './decide.ts'
+import type { Call } from './call.ts'
 import { NO_PROGRAM, type Prepared } from './prepare.ts'
 
 /**

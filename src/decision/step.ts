@@ -4,7 +4,7 @@ import type { Caller } from '../identity/caller.ts'
 import { uidText } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import type { Ask } from './ask.ts'
-import type { Call } from './decide.ts'
+import type { Call } from './call.ts'
 import type { What } from './what.ts'
 import type { Who } from './who.ts'
 

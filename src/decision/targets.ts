@@ -3,7 +3,7 @@ import { ancestorsOf } from '../cedar/entities.ts'
 import type { EntityUid } from '../cedar/json.ts'
 import { uidText } from '../identity/uid.ts'
 import type { Ask } from './ask.ts'
-import type { Call } from './decide.ts'
+import type { Call } from './call.ts'
 import { sessionOf } from './step.ts'
 import type { Who } from './who.ts'
 

@@ -8,36 +8,20 @@ import { readClaim } from '../facts/claims.ts'
 import { find, type Wanted } from '../facts/find.ts'
 import type { Declared, Subject } from '../facts/load.ts'
 import { unknownFact } from '../facts/record.ts'
-import { type Fact, type Finding, type Verdict, verdictOf } from '../facts/verdict.ts'
+import { type Fact, type Finding, verdictOf } from '../facts/verdict.ts'
 import type { Trust } from '../identity/token.ts'
 import { uidText } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import type { Ask } from './ask.ts'
-import type { Call } from './decide.ts'
-import { contradictedBy } from './known.ts'
+import type { Call } from './call.ts'
+import { type Claim, contradictedBy, type Truth } from './known.ts'
 import { judgedOf } from './legs.ts'
 import { isRefusal, type Pointed, type Refusal } from './refusal.ts'
 import { type What, what } from './what.ts'
 import { type Who, who } from './who.ts'
 
-/** What is known for one action: of each fact that its policies ask for or its agent claims, and what was claimed. */
-export type Truth = {
-  findings: ReadonlyMap<string, Finding>
-  /** Which entity each of them is about; absent where the request names none. */
-  entities: ReadonlyMap<string, EntityUid>
-  claims: ReadonlyMap<string, Claim>
-  /** Where claims or attestations haven't the form that they must have. */
-  problems: readonly Problem[]
-  /** Attestations that count for nothing, and why. */
-  refused: readonly { pointer: string; code: string }[]
-  /** The action as it was read when nothing was known yet. */
-  asked?: What
-  /** The last fact that the ledger held when it was read; 0 where it wasn't. */
-  head: number
-}
-
-/** `value` is absent where the bundle declares no such fact. */
-export type Claim = { json: unknown; value?: Value; verdict: Verdict }
+/** What is known, and the action as it was read when nothing was yet. */
+export type Gathered = Truth & { asked?: What }
 
 const MAX_CLAIMS = 64
 
@@ -49,7 +33,7 @@ export const truthsOf = async (
   asks: readonly (Ask | Refusal)[],
   call: Call,
   facts: FactsIo,
-): Promise<(Truth | undefined)[]> => {
+): Promise<(Gathered | undefined)[]> => {
   const drafts = asks.map(ask => (isRefusal(ask) ? undefined : draft(ask, call)))
   if (drafts.every(one => one === undefined)) return drafts.map(() => undefined)
   const attestations = await verifyAll(drafts, call, facts)
@@ -232,7 +216,7 @@ const truthOf = (
   findings: Map<string, Finding>,
   refused: Truth['refused'],
   { call: { bundle }, head }: { call: Call; head: number },
-): Truth => {
+): Gathered => {
   for (const name of nameless) findings.set(name, NOTHING)
   const claims = new Map<string, Claim>()
   for (const [name, claim] of claimed) {

@@ -7,17 +7,14 @@ import { jcs } from '../durable/hash.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import { SESSION } from '../settle/program.ts'
 import type { Ask } from './ask.ts'
-import { membersOf } from './known.ts'
-import type { Truth } from './truth.ts'
+import type { Edge } from './call.ts'
+import { membersOf, type Truth } from './known.ts'
 import type { Who } from './who.ts'
 
 /** The action as the bundle's schema reads it: all that policies see. */
 export type What = { action: EntityRef; resource: EntityUid; context: CedarRecord; entities: EntityStore }
 
 export type Unfit = { reason: 'unknown_action' } | { reason: 'schema_mismatch'; problems: Problem[] }
-
-/** What the edge itself knows about the call. */
-export type Edge = { now: number; ip?: string }
 
 /** Reads the request by the schema of the bundle; never guesses. Finds all problems. */
 export const what = (

@@ -1,7 +1,8 @@
 import type { Context } from 'hono'
 import type { Epoch } from '../agent/call.ts'
 import { vaultOf } from '../audit/privacy/vault.ts'
-import type { Call, Deps } from '../decision/decide.ts'
+import type { Call } from '../decision/call.ts'
+import type { Deps } from '../decision/decide.ts'
 import { sessionOf, sourceIo } from './authenticated.ts'
 import type { AppEnv } from './types.ts'
 

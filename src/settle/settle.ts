@@ -1,3 +1,4 @@
+import type { Outcome } from './outcome.ts'
 import type { Draw, Duties, Leg, Liftable, Meter, Program, Residual, Rule } from './program.ts'
 import { type Charge, type MeterState, roomIn, take } from './room.ts'
 import type { Window } from './windows.ts'
@@ -16,7 +17,7 @@ export type State = MeterState & {
 }
 
 export type Settlement = {
-  outcome: 'allow' | 'deny' | 'modify' | 'step_up' | 'defer'
+  outcome: Outcome
   reason:
     | 'permitted'
     | 'suspended'
