@@ -130,7 +130,7 @@ export const log = new Hono<AppEnv>()
       const { from, to } = query
       const latest = await readLatest(logFor(c))
       if (!latest || from > to || to > latest.size) return problem(refusal(404, 'not_found'))
-      const proof = await consistencyProof(logFor(c), from, to)
+      const proof = await consistencyProof({ ...logFor(c), published: latest.size }, from, to)
       return c.json({ from, to, proof: proof.map(base64) } satisfies v.InferOutput<typeof Proof>)
     },
   )
@@ -159,7 +159,8 @@ export const log = new Hono<AppEnv>()
       const latest = await readLatest(logFor(c))
       if (!latest || query.size > latest.size) return problem(refusal(404, 'not_found'))
       const find = query.source === 'd1' ? onRecord(c.env.DB, logFor(c), query.n) : inAgents(c.env.AGENT)
-      const lines = await exportBundle(logFor(c), find, query.n, query.size)
+      const reader = { ...logFor(c), published: latest.size }
+      const lines = await exportBundle(reader, find, query.n, query.size)
       if (!lines) return problem(refusal(404, 'not_found'))
       return c.body(lines.map(line => `${JSON.stringify(line)}\n`).join(''), 200, { 'content-type': NDJSON })
     },
@@ -192,7 +193,7 @@ export const log = new Hono<AppEnv>()
       summary: "Keeps witnesses' signature lines (C2SP tlog-cosignature) for the checkpoint of `size`",
       responses: {
         200: json('Who cosigned', v.object({ witnesses: v.array(v.string()) })),
-        ...problems(400, 401, 403, 404),
+        ...problems(400, 401, 403, 404, 413),
       },
     }),
     auditors,

@@ -169,6 +169,30 @@ it('lets every checkpoint continue those before it, tile by tile', async () => {
   expect(await last?.bytes('entries', 0, 2)).toEqual(await first?.bytes('entries', 0, 2))
 })
 
+it('proves sizes between checkpoints too, and those beyond the newest are not there', async () => {
+  const { tenant, get } = await world()
+  await collect(manyOf(tenant, 299))
+  await publish(tenant)
+  const { checkpoint, leaves, entries } = await monitor(get)
+  expect(checkpoint.size).toBe(300)
+  for (const [from, to] of [
+    [3, 5],
+    [5, 257],
+    [255, 299],
+    [299, 300],
+  ] as const) {
+    const { proof } = JSON.parse(await (await get(`/v1/log/consistency?from=${from}&to=${to}`)).text())
+    const [older, newer] = [from, to].map(size => ({ size, root: treeHash(leaves.slice(0, size)) }))
+    if (!older || !newer) throw new Error('two sizes')
+    const hashes = proof.map((hash: string) => Buffer.from(hash, 'base64'))
+    expect(isConsistent(older, newer, hashes)).toBe(true)
+  }
+  const lines = (await (await get('/v1/log/bundles/0?size=3')).text()).split('\n')
+  expect(JSON.parse(lines[0] ?? '').entries).toEqual(entries.slice(0, 3).map(entry => new TextDecoder().decode(entry)))
+  expect((await get('/v1/log/consistency?from=3&to=301')).status).toBe(404)
+  expect((await get('/v1/log/bundles/0?size=301')).status).toBe(404)
+})
+
 it('goes on where it was when the log, the bucket or an answer fails', async () => {
   const { tenant, get } = await world()
   const chain = manyOf(tenant, 20)
