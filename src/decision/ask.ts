@@ -47,7 +47,8 @@ export const read = <S extends v.GenericSchema>(schema: S, json: unknown, at = '
   const [issue] = result.issues
   const path = issue.path ?? []
   const pointer = path.map(({ key }) => `/${String(key).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
-  return refusal(400, 'malformed_request', { pointer: at + pointer, detail: issue.message })
+  const detail = issue.expected === 'never' ? 'there is no such member' : issue.message
+  return refusal(400, 'malformed_request', { pointer: at + pointer, detail })
 }
 
 /** The items of a batch, each whole or refused for itself. */

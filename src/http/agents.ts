@@ -10,7 +10,7 @@ import { entityKey } from '../identity/lineage.ts'
 import { uidText } from '../identity/uid.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
-import { json, jsonBody, problems } from './describe.ts'
+import { inQuery, json, jsonBody, problems } from './describe.ts'
 import { problem } from './problem.ts'
 import type { AppEnv } from './types.ts'
 
@@ -71,6 +71,7 @@ export const agents = new Hono<AppEnv>()
     '/v1/agents/:type/:id/session',
     describeRoute({
       summary: 'What a session is remembered by, step by step',
+      parameters: inQuery(v.object({ id: v.string() })),
       responses: { 200: json('The session', Trace), ...problems(401, 403, 404) },
     }),
     async c => {

@@ -1,6 +1,5 @@
 import { Hono } from 'hono'
 import { methodNotAllowed } from 'hono/method-not-allowed'
-import { openAPIRouteHandler } from 'hono-openapi'
 import { refusal } from '../decision/refusal.ts'
 import { createRevocations } from '../delegation/revocations.ts'
 import { createKeySets } from '../identity/key-sets.ts'
@@ -17,6 +16,7 @@ import { facts } from './facts.ts'
 import { keeping } from './keeping.ts'
 import { kills } from './kills.ts'
 import { log } from './log.ts'
+import { openapi } from './openapi.ts'
 import { outcomes } from './outcomes.ts'
 import { permits } from './permits.ts'
 import { problem } from './problem.ts'
@@ -100,7 +100,7 @@ export const createApp = (given: Pick<Parts, 'now' | 'source'> & Partial<Parts>)
   app.route('/', erasures)
   app.route('/', keeping)
   app.route('/', wellKnown)
-  app.get('/openapi.json', openAPIRouteHandler(app, { documentation: DOCUMENTATION }))
+  app.get('/openapi.json', openapi(app))
 
   app.notFound(() => problem(refusal(404, 'not_found')))
   app.onError(error => {
@@ -112,13 +112,3 @@ export const createApp = (given: Pick<Parts, 'now' | 'source'> & Partial<Parts>)
 
 /** A path that no route has. */
 const NOWHERE = '/\0'
-
-const DOCUMENTATION: NonNullable<NonNullable<Parameters<typeof openAPIRouteHandler>[1]>['documentation']> = {
-  info: {
-    title: 'Countersign',
-    version: '1',
-    description: 'Decisions about what autonomous agents may do, on record.',
-  },
-  components: { securitySchemes: { token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } },
-  security: [{ token: [] }],
-}

@@ -1,27 +1,22 @@
 import { resolver } from 'hono-openapi'
-import * as v from 'valibot'
-import { reasons } from '../decision/reasons.ts'
+import type * as v from 'valibot'
 
 /** Pieces of OpenAPI descriptions that several routes share. */
 
-/** A schema's description. Of what valibot can't describe, `v.custom`, there is one kind here: any object. */
+/**
+ * A schema's description. What valibot can't describe is any object here (`v.custom`), and so is what would hold itself
+ * (`v.lazy`): nothing below it could be pointed to.
+ */
 const described = (schema: v.GenericSchema) =>
   resolver(schema, {
     options: {
       overrideSchema: ({ valibotSchema }: { valibotSchema: { type: string } }) =>
-        valibotSchema.type === 'custom' ? { type: 'object' } : undefined,
+        valibotSchema.type === 'custom' || valibotSchema.type === 'lazy' ? { type: 'object' } : undefined,
     },
   })
 
-export const Problem = v.object({
-  type: v.string(),
-  title: v.string(),
-  status: v.number(),
-  reason: v.picklist(Object.keys(reasons)),
-  detail: v.optional(v.string()),
-  pointer: v.optional(v.string()),
-  retry_after: v.optional(v.number()),
-})
+/** Named once, in openapi.ts: nearly every answer may be one. */
+const PROBLEM = { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } }
 
 const TITLES = {
   400: "The request's shape is wrong",
@@ -36,13 +31,31 @@ const TITLES = {
   503: 'The control plane cannot answer now',
 } as const
 
+/** What a call that brings a token may also meet: the keys of its issuer can't be had, or the bundle can't. */
 export const problems = (...statuses: (keyof typeof TITLES)[]) =>
   Object.fromEntries(
-    statuses.map(status => [
+    [...statuses, ...(statuses.includes(401) ? [503 as const] : [])].map(status => [
       status,
-      { description: TITLES[status], content: { 'application/problem+json': { schema: described(Problem) } } },
+      { description: TITLES[status], content: PROBLEM },
     ]),
   )
+
+/** The parameters of a query. All of them are texts; what form one must have, its error says. */
+export const inQuery = ({ entries }: { entries: v.ObjectEntries }) =>
+  Object.entries(entries).map(([name, entry]) => {
+    const options = optionsOf(entry)
+    return {
+      in: 'query' as const,
+      name,
+      required: entry.type !== 'optional',
+      schema: { type: 'string' as const, ...(options && { enum: options }) },
+    }
+  })
+
+const optionsOf = (schema: object): string[] | undefined => {
+  if ('wrapped' in schema && typeof schema.wrapped === 'object' && schema.wrapped) return optionsOf(schema.wrapped)
+  return 'options' in schema && Array.isArray(schema.options) ? schema.options.map(String) : undefined
+}
 
 export const jsonBody = (schema: v.GenericSchema) => ({
   required: true,

@@ -14,7 +14,7 @@ import { uidText } from '../identity/uid.ts'
 import { groupsOf } from '../policy/escalation.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
-import { json, jsonBody, problems } from './describe.ts'
+import { inQuery, json, jsonBody, problems } from './describe.ts'
 import { problem } from './problem.ts'
 import { escalationAt } from './requests.ts'
 import type { AppEnv } from './types.ts'
@@ -62,7 +62,13 @@ const Votes = v.strictObject({
   votes: v.pipe(v.array(v.strictObject({ ...VoteBody.entries, task: v.string() })), v.minLength(1), v.maxLength(50)),
 })
 
-const Query = v.object({
+const Load = v.strictObject({
+  days: v.optional(
+    v.pipe(v.string(), v.regex(/^([1-8]?\d|90)$/, '1 to 90'), v.transform(Number), v.minValue(1, '1 to 90')),
+    '7',
+  ),
+})
+const Query = v.strictObject({
   status: v.optional(v.picklist(['pending', 'approved', 'denied', 'expired', 'cancelled', 'failed'])),
   agent: v.optional(v.pipe(v.string(), v.maxLength(1_024))),
   before: v.optional(v.pipe(v.string(), v.isoTimestamp())),
@@ -82,6 +88,7 @@ export const escalations = new Hono<AppEnv>()
     '/v1/escalations',
     describeRoute({
       summary: 'Requests for approval, newest first; approvers see those of their groups',
+      parameters: inQuery(Query),
       responses: { 200: json('One page', v.object({ escalations: v.array(Loose) })), ...problems(400, 401, 403) },
     }),
     looking,
@@ -108,13 +115,14 @@ export const escalations = new Hono<AppEnv>()
     '/v1/escalations/load',
     describeRoute({
       summary: 'How much humans have to do: requests for 100 decisions, time to answer, share of standing approvals',
+      parameters: inQuery(Load),
       responses: { 200: json('The load', Loose), ...problems(400, 401, 403) },
     }),
     authenticated(['admin', 'auditor']),
     async c => {
-      const days = Number(c.req.query('days') ?? '7')
-      if (!Number.isInteger(days) || days < 1 || days > 90)
-        return problem(refusal(400, 'malformed_request', { pointer: '/days', detail: '1 to 90' }))
+      const query = read(Load, c.req.query())
+      if (isRefusal(query)) return problem(query)
+      const { days } = query
       return c.json({ days, ...(await loadSince(c.env.DB, c.var.place.tenant, c.var.now - days * 86_400_000)) })
     },
   )

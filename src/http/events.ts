@@ -1,5 +1,6 @@
 import { Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
+import * as v from 'valibot'
 import { entityRef } from '../cedar/value.ts'
 import { agentName } from '../decision/prepare.ts'
 import { takeAway } from '../delegation/take-away.ts'
@@ -8,7 +9,10 @@ import { entityKey } from '../identity/lineage.ts'
 import { type EventObjection, readSecurityEvent } from '../identity/security-event.ts'
 import { sourceIo, verificationOf } from './authenticated.ts'
 import { boundedBytes } from './body.ts'
+import { json } from './describe.ts'
 import type { AppEnv } from './types.ts'
+
+const Objection = v.object({ err: v.string(), description: v.string() })
 
 /**
  * Where registered transmitters push Security Event Tokens (RFC 8935). The token's signature says who speaks, so no other
@@ -20,7 +24,7 @@ export const events = new Hono<AppEnv>().post(
     summary: 'Take away what was issued to a user or an agent: CAEP session-revoked and credential-change',
     security: [],
     requestBody: { required: true, content: { 'application/secevent+jwt': { schema: { type: 'string' } } } },
-    responses: { 202: { description: 'Done' }, 400: { description: 'Refused (RFC 8935, 2.4)' } },
+    responses: { 202: { description: 'Done' }, 400: json('Refused (RFC 8935, 2.4)', Objection) },
   }),
   async c => {
     const media = c.req.header('content-type')?.split(';', 1)[0]?.trim().toLowerCase()

@@ -13,7 +13,7 @@ import { wakeFor } from '../facts/waits.ts'
 import { uidText } from '../identity/uid.ts'
 import { authenticated, verificationOf } from './authenticated.ts'
 import { readBody } from './body.ts'
-import { json, jsonBody, problems } from './describe.ts'
+import { inQuery, json, jsonBody, problems } from './describe.ts'
 import { problem } from './problem.ts'
 import type { AppEnv } from './types.ts'
 
@@ -53,14 +53,14 @@ const Verified = v.object({
   refused: v.array(v.object({ pointer: v.string(), code: v.string() })),
 })
 
-const Query = v.object({
+const Query = v.strictObject({
   type: v.string(),
   id: v.string(),
   predicate: v.optional(v.string()),
   source: v.optional(v.string()),
   /** What was known then; by default now. */
   as_of: v.optional(v.pipe(v.string(), v.isoTimestamp())),
-  before: v.optional(v.pipe(v.string(), v.regex(/^[1-9]\d{0,15}$/), v.transform(Number))),
+  before: v.optional(v.pipe(v.string(), v.regex(/^[1-9]\d{0,15}$/, 'what `next` said'), v.transform(Number))),
 })
 
 const Row = v.object({
@@ -142,6 +142,7 @@ export const facts = new Hono<AppEnv>()
     '/v1/facts',
     describeRoute({
       summary: 'What was stated of an entity, as it was known at a time; the latest first',
+      parameters: inQuery(Query),
       responses: {
         200: json('One page', v.object({ facts: v.array(Row), next: v.optional(v.string()) })),
         ...problems(400, 401, 403),

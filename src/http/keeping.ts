@@ -10,7 +10,7 @@ import { ReceiptLine } from '../audit/verify.ts'
 import { read } from '../decision/ask.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
 import { authenticated } from './authenticated.ts'
-import { json, problems } from './describe.ts'
+import { inQuery, json, problems } from './describe.ts'
 import { problem } from './problem.ts'
 import type { AppEnv } from './types.ts'
 
@@ -27,6 +27,8 @@ const Place = v.object({
 })
 
 const NONE = () => problem(refusal(404, 'not_found', { detail: 'the log has no checkpoint yet' }))
+
+const Query = v.object({ after: v.optional(v.pipe(v.string(), v.maxLength(256)), '') })
 
 /** What an admin does to keep the record small, and whole. Each is called again until nothing is left to do. */
 export const keeping = new Hono<AppEnv>()
@@ -75,11 +77,12 @@ export const keeping = new Hono<AppEnv>()
     '/v1/record/refill',
     describeRoute({
       summary: 'Let agents send again what D1 may have lost, some chains at a time',
+      parameters: inQuery(Query),
       responses: { 200: json('Chains that were asked', Refilled), ...problems(400, 401, 403) },
     }),
     authenticated(['admin']),
     async c => {
-      const query = read(v.object({ after: v.optional(v.pipe(v.string(), v.maxLength(256)), '') }), c.req.query())
+      const query = read(Query, c.req.query())
       if (isRefusal(query)) return problem(query)
       const chains = await logOf(c.env.LOG, c.var.place.tenant).chains({ after: query.after, limit: CHAINS })
       await Promise.all(chains.map(({ chain }) => c.env.AGENT.getByName(chain).refill({ from: 1 })))

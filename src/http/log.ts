@@ -17,7 +17,7 @@ import { isRefusal, refusal } from '../decision/refusal.ts'
 import { jcs } from '../durable/hash.ts'
 import { signer } from '../identity/keys.ts'
 import { authenticated, sourceIo } from './authenticated.ts'
-import { json, problems } from './describe.ts'
+import { inQuery, json, problems } from './describe.ts'
 import { problem } from './problem.ts'
 import { identifierOf } from './tenant.ts'
 import type { AppEnv } from './types.ts'
@@ -36,12 +36,13 @@ const logFor = (c: Context<AppEnv>): LogReader => ({ bucket: c.env.RECORD, tenan
 
 const Size = v.pipe(v.string(), v.regex(/^(0|[1-9]\d{0,15})$/, 'a number of leaves'), v.transform(Number))
 const BundleQuery = v.object({
-  n: Size,
   /** The checkpoint's size, which the proofs lead to. */
   size: Size,
   /** Where the receipts are read: the record, or the objects that made them. */
   source: v.optional(v.picklist(['d1', 'agents']), 'd1'),
 })
+const Sizes = v.object({ from: Size, to: Size })
+const OfSize = v.object({ size: Size })
 const Proof = v.object({ from: v.number(), to: v.number(), proof: v.array(v.string()) })
 const Included = v.object({
   /** Where the entry `{chain, hash, seq}` (JCS) stands in the log. */
@@ -85,7 +86,7 @@ export const log = new Hono<AppEnv>()
     },
   )
   .get(
-    '/v1/log/tile/*',
+    '/v1/log/tile/:tile{.+}',
     describeRoute({
       summary: 'A tile of the tree, or a bundle of entries (C2SP tlog-tiles)',
       responses: { 200: bytes('Hashes, or entries after their lengths'), ...problems(401, 403, 404) },
@@ -121,11 +122,12 @@ export const log = new Hono<AppEnv>()
     '/v1/log/consistency',
     describeRoute({
       summary: 'The proof that a tree continues an older one (RFC 6962, 2.1.2), as witnesses ask for it',
+      parameters: inQuery(Sizes),
       responses: { 200: json('Hashes, base64', Proof), ...problems(400, 401, 403, 404) },
     }),
     auditors,
     async c => {
-      const query = read(v.object({ from: Size, to: Size }), c.req.query())
+      const query = read(Sizes, c.req.query())
       if (isRefusal(query)) return problem(query)
       const { from, to } = query
       const latest = await readLatest(logFor(c))
@@ -150,11 +152,12 @@ export const log = new Hono<AppEnv>()
     '/v1/log/bundles/:n',
     describeRoute({
       summary: 'The n-th 256 leaves of the log as lines of an export: their proof, and their receipts',
+      parameters: inQuery(BundleQuery),
       responses: { 200: ndjson('NDJSON'), ...problems(400, 401, 403, 404) },
     }),
     auditors,
     async c => {
-      const query = read(BundleQuery, { ...c.req.query(), n: c.req.param('n') })
+      const query = read(v.object({ ...BundleQuery.entries, n: Size }), { ...c.req.query(), n: c.req.param('n') })
       if (isRefusal(query)) return problem(query)
       const latest = await readLatest(logFor(c))
       if (!latest || query.size > latest.size) return problem(refusal(404, 'not_found'))
@@ -191,6 +194,8 @@ export const log = new Hono<AppEnv>()
     '/v1/log/cosignatures',
     describeRoute({
       summary: "Keeps witnesses' signature lines (C2SP tlog-cosignature) for the checkpoint of `size`",
+      parameters: inQuery(OfSize),
+      requestBody: { required: true, content: { 'text/plain': { schema: { type: 'string' } } } },
       responses: {
         200: json('Who cosigned', v.object({ witnesses: v.array(v.string()) })),
         ...problems(400, 401, 403, 404, 413),
@@ -198,7 +203,7 @@ export const log = new Hono<AppEnv>()
     }),
     auditors,
     async c => {
-      const query = read(v.object({ size: Size }), c.req.query())
+      const query = read(OfSize, c.req.query())
       if (isRefusal(query)) return problem(query)
       const lines = await c.req.text()
       if (lines.length > MAX_LINES) return problem(refusal(413, 'body_too_large'))

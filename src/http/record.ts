@@ -12,11 +12,15 @@ import { isRefusal, refusal } from '../decision/refusal.ts'
 import type { Privacy } from '../policy/tenant.ts'
 import { outcomes } from '../settle/outcome.ts'
 import { authenticated } from './authenticated.ts'
-import { json, problems } from './describe.ts'
+import { inQuery, json, problems } from './describe.ts'
 import { problem } from './problem.ts'
 import type { AppEnv } from './types.ts'
 
 const Text = v.optional(v.pipe(v.string(), v.maxLength(1_024)))
+/** As Cedar writes an entity, or the name of a chain of those that no bundle knows. */
+const Entity = v.optional(
+  v.pipe(v.string(), v.maxLength(1_024), v.regex(/::"|^[a-z]+\/\d+$/, 'an entity such as Agent::"support-bot"')),
+)
 const Time = v.optional(
   v.pipe(
     v.string(),
@@ -25,11 +29,11 @@ const Time = v.optional(
   ),
 )
 
-const Query = v.object({
-  /** Entities as Cedar writes them: `Agent::"support-bot"`. */
-  agent: Text,
-  user: Text,
-  resource: Text,
+/** A filter that is misspelt must not show everything. */
+const Query = v.strictObject({
+  agent: Entity,
+  user: Entity,
+  resource: Entity,
   action: Text,
   policy: Text,
   outcome: v.optional(v.picklist(outcomes)),
@@ -39,7 +43,7 @@ const Query = v.object({
   until: Time,
   cursor: v.optional(v.pipe(v.string(), v.maxLength(256))),
   limit: v.optional(
-    v.pipe(v.string(), v.regex(/^[1-9]\d{0,2}$/, '1 to 999'), v.transform(Number), v.maxValue(200, 'at most 200')),
+    v.pipe(v.string(), v.regex(/^[1-9]\d{0,2}$/, '1 to 200'), v.transform(Number), v.maxValue(200, 'at most 200')),
     '50',
   ),
 })
@@ -67,6 +71,7 @@ export const record = new Hono<AppEnv>()
     '/v1/receipts',
     describeRoute({
       summary: 'Receipts, newest first',
+      parameters: inQuery(Query),
       responses: { 200: json('One page', Page), ...problems(400, 401, 403) },
     }),
     authenticated(['auditor', 'admin']),

@@ -13,7 +13,7 @@ import { actsFor, taskOf } from '../escalation/task.ts'
 import { signer } from '../identity/keys.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
-import { json, jsonBody, problems } from './describe.ts'
+import { inQuery, json, jsonBody, problems } from './describe.ts'
 import { problem } from './problem.ts'
 import { identifierOf } from './tenant.ts'
 import type { AppEnv } from './types.ts'
@@ -105,6 +105,7 @@ export const requests = new Hono<AppEnv>()
     '/access/v1/requests/:task',
     describeRoute({
       summary: 'What became of it; with `wait`, as soon as something does',
+      parameters: inQuery(v.object({ wait: v.optional(v.string()) })),
       responses: { 200: json('The task', Task), ...problems(400, 401, 403, 404, 410) },
     }),
     looking,
@@ -141,8 +142,18 @@ export const requests = new Hono<AppEnv>()
   )
   .post('/access/v1/requests/:task/cancel', ...cancelling('Withdraw it'))
   .delete('/access/v1/requests/:task/cancel', ...cancelling('The same'))
-  .get('/access/v1/request-schemas/justification.json', describeRoute({ security: [], hide: true }), c =>
-    c.json(JUSTIFICATION, 200, { 'content-type': 'application/schema+json', 'cache-control': 'public, max-age=3600' }),
+  .get(
+    '/access/v1/request-schemas/justification.json',
+    describeRoute({
+      summary: 'What a request must say where a policy wants a reason (JSON Schema)',
+      security: [],
+      responses: { 200: { description: 'The schema', content: { 'application/schema+json': {} } } },
+    }),
+    c =>
+      c.json(JUSTIFICATION, 200, {
+        'content-type': 'application/schema+json',
+        'cache-control': 'public, max-age=3600',
+      }),
   )
 
 function cancelling(summary: string) {

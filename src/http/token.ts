@@ -46,6 +46,8 @@ export const token = new Hono<AppEnv>().post(
     responses: {
       200: json('The token', Issued),
       400: { description: 'No token', content: { 'application/json': { schema: resolver(OAuthError) } } },
+      429: { description: 'Too many attempts', content: { 'application/json': { schema: resolver(OAuthError) } } },
+      503: { description: 'Not now', content: { 'application/json': { schema: resolver(OAuthError) } } },
     },
   }),
   async c => {
@@ -104,7 +106,11 @@ const holding = async (
   })
   if (proof === 'nonce' || proof === 'nonce_absent') return oauthRefusal('use_dpop_nonce', 'use_dpop_nonce')
   if (typeof proof === 'string' || bound.some(jkt => jkt !== proof.jkt))
-    return oauthRefusal('invalid_dpop_proof', 'invalid_dpop_proof')
+    return oauthRefusal(
+      'invalid_dpop_proof',
+      'invalid_dpop_proof',
+      bound.length === 0 ? "the new token's key: its thumbprint in dpop_jkt, or a proof in DPoP" : undefined,
+    )
   return { jkt: named ?? proof.jkt, proofs: [claimOf(proof), ...used] }
 }
 

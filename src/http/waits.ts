@@ -6,13 +6,16 @@ import { agentName } from '../decision/prepare.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
 import { hasArrived } from '../facts/waits.ts'
 import { authenticated } from './authenticated.ts'
-import { json, problems } from './describe.ts'
+import { inQuery, json, problems } from './describe.ts'
 import { problem } from './problem.ts'
 import type { AppEnv } from './types.ts'
 
 const Query = v.object({
   /** How long to hold the line for the end of the wait. */
-  seconds: v.optional(v.pipe(v.string(), v.regex(/^\d{1,2}$/), v.transform(Number), v.maxValue(25, 'at most 25')), '0'),
+  seconds: v.optional(
+    v.pipe(v.string(), v.regex(/^\d{1,2}$/, '0 to 25 seconds'), v.transform(Number), v.maxValue(25, 'at most 25')),
+    '0',
+  ),
 })
 
 const Wait = v.object({
@@ -29,6 +32,7 @@ export const waits = new Hono<AppEnv>().get(
   '/v1/waits/:type/:id/:evaluation',
   describeRoute({
     summary: 'Whether what a deferred decision waits for has come; may be held until it has',
+    parameters: inQuery(Query),
     responses: { 200: json('The wait', Wait), ...problems(400, 401, 403, 404) },
   }),
   authenticated(['agent', 'pep', 'auditor', 'admin']),

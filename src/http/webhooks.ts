@@ -7,7 +7,7 @@ import { rotateSecret } from '../escalation/secrets.ts'
 import { deliveriesOf } from '../escalation/store.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
-import { json, jsonBody, problems } from './describe.ts'
+import { inQuery, json, jsonBody, problems } from './describe.ts'
 import { problem } from './problem.ts'
 import { escalationAt } from './requests.ts'
 import type { AppEnv } from './types.ts'
@@ -16,7 +16,7 @@ const Rotation = v.strictObject({
   /** How long the secrets before it still sign, in seconds. */
   overlap: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(7 * 86_400)), 86_400),
 })
-const Query = v.object({ status: v.optional(v.picklist(['pending', 'sent', 'dead', 'dropped'])) })
+const Query = v.strictObject({ status: v.optional(v.picklist(['pending', 'sent', 'dead', 'dropped'])) })
 const Replay = v.strictObject({ task: v.pipe(v.string(), v.regex(/^[\w-]{43}$/)) })
 
 /** What an admin does about webhooks. */
@@ -52,6 +52,7 @@ export const webhooks = new Hono<AppEnv>()
     '/v1/webhooks/deliveries',
     describeRoute({
       summary: 'Messages and what became of them; `status=dead` are those that were given up',
+      parameters: inQuery(Query),
       responses: {
         200: json('The newest 200', v.object({ deliveries: v.array(v.record(v.string(), v.unknown())) })),
         ...problems(400, 401, 403),

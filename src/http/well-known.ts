@@ -54,4 +54,12 @@ export const wellKnown = new Hono<AppEnv>()
     }),
     async c => c.json(await publicJwks(c.env), 200, { 'cache-control': 'public, max-age=300' }),
   )
-  .get('/healthz', describeRoute({ hide: true }), c => c.json({ ok: true }))
+  .get(
+    '/healthz',
+    describeRoute({
+      summary: 'Whether the Worker answers',
+      security: [],
+      responses: { 200: json('It does', v.object({ ok: v.literal(true) })) },
+    }),
+    c => c.json({ ok: true }),
+  )

@@ -75,14 +75,21 @@ describe('after it', () => {
     )
   })
 
-  it.each(['?limit=0', '?limit=201', '?limit=x', '?outcome=maybe', '?cursor=x', '?cursor=%00', '?cursor='])(
-    'a question that is none: %s',
-    async query => {
-      const response = await world.send('GET', `/v1/receipts${query}`, undefined, { token: auditor })
-      expect(response.status).toBe(400)
-      expect((await problemIn(response)).pointer).toBe(`/${query.slice(1).split('=')[0]}`)
-    },
-  )
+  it.each([
+    '?limit=0',
+    '?limit=201',
+    '?limit=x',
+    '?outcome=maybe',
+    '?cursor=x',
+    '?cursor=%00',
+    '?cursor=',
+    '?agent=clerk',
+    '?agnt=x',
+  ])('a question that is none: %s', async query => {
+    const response = await world.send('GET', `/v1/receipts${query}`, undefined, { token: auditor })
+    expect(response.status).toBe(400)
+    expect((await problemIn(response)).pointer).toBe(`/${query.slice(1).split('=')[0]}`)
+  })
 
   it('is not for agents, PEPs and approvers', async () => {
     for (const token of [await world.agentToken(), await world.pepToken(), await world.token({ roles: ['approver'] })])
