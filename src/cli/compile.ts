@@ -1,19 +1,18 @@
 import type { PolicyJson } from '../cedar/json.ts'
 import { type Bundle, MAX_BUNDLE_BYTES, writeBundle } from '../policy/bundle.ts'
 import { type LoadedBundle, loadBundle } from '../policy/load.ts'
-import { unknownGroups } from './compile/approvers.ts'
+import { emptyGroups, unknownGroups } from './compile/approvers.ts'
 import { groupless, unaccountable } from './compile/budgets.ts'
 import { type Finding, validatePolicies } from './compile/cedar.ts'
 import { type Diagnostic, error, warning } from './compile/diagnostic.ts'
 import { readEntities } from './compile/entities.ts'
-import { checkSources, readFacts } from './compile/facts.ts'
+import { checkSources, readFacts, undeclaredRequirements } from './compile/facts.ts'
 import { readFolder } from './compile/folder.ts'
 import { readLinks, type WrittenLink } from './compile/links.ts'
 import { unmeteredOverlaps } from './compile/overlap.ts'
 import { readPolicies, type WrittenPolicy } from './compile/policies.ts'
 import { badRewrites } from './compile/rewrites.ts'
 import { readSchema } from './compile/schema.ts'
-import { placeAt } from './compile/source-text.ts'
 import { readTenant } from './compile/tenant.ts'
 
 /** What a policy folder comes to. There is a bundle only where there is no error. */
@@ -21,7 +20,7 @@ export type Compiled = { bundle?: Bundle; diagnostics: Diagnostic[] }
 
 /**
  * Turns a policy folder into a bundle: `tenant.json`, `*.cedar`, one `*.cedarschema`, and, where they are there,
- * `entities.json` and `links.json`. Everything is checked as far as it can be, so that one run tells all that is wrong.
+ * `entities.json`, `links.json` and `facts.json`. Everything is checked as far as it can be, so that one run tells all that is wrong.
  * `tenant` takes the place of the name in `tenant.json`; `local` is for this machine's Worker alone, which may call this
  * machine.
  */
@@ -36,19 +35,18 @@ export const compile = async (
     return part
   }
   const schema = folder.schema && take(readSchema(folder.schema)).schema
-  const tenant = folder.tenant && take(await readTenant(folder.tenant, schema, options.local)).tenant
+  const { tenant, placeOf } = folder.tenant ? take(await readTenant(folder.tenant, schema, options.local)) : {}
   const { written } = take(readFacts(folder.facts, schema))
   const { policies } = take(readPolicies(folder.policies))
   const { links } = take(readLinks(folder.links, policies))
   const { entities } = take(readEntities(folder.entities, schema))
-  if (tenant)
-    diagnostics.push(
-      ...checkSources(
-        tenant.issuers,
-        written?.facts,
-        () => folder.tenant && placeAt(folder.tenant, { start: 0, end: 0 }),
-      ),
-    )
+  // What is wrong with facts.json is told already, and not told again of all that rests on it.
+  const facts = folder.facts ? written?.facts : NO_FACTS
+  if (tenant && placeOf) {
+    if (facts) diagnostics.push(...checkSources(tenant.issuers, facts, placeOf))
+    diagnostics.push(...emptyGroups(tenant, entities, placeOf))
+  }
+  if (facts) diagnostics.push(...undeclaredRequirements(policies.values(), facts))
   if (schema !== undefined) diagnostics.push(...validate(schema.text, policies, links))
   if (tenant !== undefined) diagnostics.push(...unknownGroups(policies.values(), tenant))
   if (schema === undefined || tenant === undefined || hasErrors(diagnostics))
@@ -69,6 +67,8 @@ export const compile = async (
   if (loaded !== undefined) diagnostics.push(...budgets(loaded, policies, links))
   return { ...(!hasErrors(diagnostics) && { bundle }), diagnostics: sorted(diagnostics) }
 }
+
+const NO_FACTS = { sources: {}, facts: {} }
 
 type Policies = ReadonlyMap<string, WrittenPolicy>
 

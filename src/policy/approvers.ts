@@ -48,7 +48,12 @@ export const approverProblems = (
     notify.flatMap(({ webhook }, index) =>
       Object.hasOwn(webhooks, webhook)
         ? []
-        : [{ pointer: `/approvers/${group}/notify/${index}/webhook`, problem: `there is no webhook ${webhook}` }],
+        : [
+            {
+              pointer: `/approvers/${group}/notify/${index}/webhook`,
+              problem: `is no webhook that \`webhooks\` has: ${webhook}`,
+            },
+          ],
     ),
   ),
 ]

@@ -163,7 +163,10 @@ const DataClasses = v.pipe(
   v.check(({ levels }) => new Set(levels).size === levels.length, 'a class stands twice'),
   v.check(
     ({ levels, types }) => Object.values(types).every(name => levels.includes(name)),
-    'a type has an unknown class',
+    ({ input: { levels, types } }) => {
+      const [type, name] = Object.entries(types).find(([, name]) => !levels.includes(name)) ?? []
+      return `there is no class ${name}, which ${type} has; there are ${levels.join(', ')}`
+    },
   ),
 )
 export type DataClasses = v.InferOutput<typeof DataClasses>

@@ -1,7 +1,10 @@
+import { mkdirSync, symlinkSync } from 'node:fs'
+import { join, relative } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { compile } from '../../src/cli/compile.ts'
 import { renderDiagnostics } from '../../src/cli/render.ts'
 import { writeBundle } from '../../src/policy/bundle.ts'
-import { compileFiles, type Files, linesOf, RIGHT } from './folder.ts'
+import { compileFiles, type Files, linesOf, makeFolder, RIGHT } from './folder.ts'
 
 const schema = (change: (text: string) => string): Files => ({
   'schema.cedarschema': change(RIGHT['schema.cedarschema'] ?? ''),
@@ -186,6 +189,25 @@ describe('what is refused, and where', () => {
       'settings that name what the schema does not have',
       tenant({ redeem_only: ['view', 'vew'], data_classes: { types: { Dok: 'public' }, reads: ['reads'] } }),
       ['the schema has no action vew', 'the schema has no entity type Dok', 'the schema has no action reads'],
+    ],
+    [
+      'personal data of a type that there is not, which would lie there in clear',
+      tenant({ privacy: { personal: [{ of: 'resource', types: ['Doc', 'Dok'], fields: ['resource'] }] } }),
+      ['the schema has no entity type Dok'],
+    ],
+    [
+      'approvers of a type that there is not, or none at all',
+      tenant({ approvers: { a: { entity: { type: 'Grop', id: 'x' } }, b: { entity: { type: 'Group', id: 'y' } } } }),
+      [
+        'nobody may answer for a: no entity is in Grop::"x"',
+        'the schema has no entity type Grop',
+        'nobody may answer for b: no entity is in Group::"y" (entities.json says who is in what)',
+      ],
+    ],
+    [
+      'a class that is not among the levels',
+      tenant({ data_classes: { types: { Doc: 'publik' } } }),
+      ['/data_classes: there is no class publik, which Doc has; there are public, internal, confidential, restricted'],
     ],
     [
       'a session that has what no session has',
@@ -443,4 +465,28 @@ describe('what is warned of', () => {
   ])('not of a limit that holds: %s', async (_, text) => {
     expect(linesOf(await compileFiles(rules(text)))).toEqual([])
   })
+})
+
+it('reads a linked file as what it leads to, and says where a link leads nowhere', async () => {
+  const { dir, remove } = makeFolder()
+  const elsewhere = makeFolder({
+    'rules.cedar': '@id("linked") forbid (principal, action, resource);',
+  })
+  try {
+    symlinkSync(join(elsewhere.dir, 'rules.cedar'), join(dir, 'linked.cedar'))
+    const { bundle, diagnostics } = await compile(dir)
+    expect(diagnostics).toEqual([])
+    expect(Object.keys(bundle?.policies.staticPolicies ?? {})).toEqual(['linked', 'view-all'])
+    symlinkSync(join(dir, 'nowhere.cedar'), join(dir, 'broken.cedar'))
+    mkdirSync(join(dir, 'entities.json'))
+    const broken = await compile(dir)
+    expect(broken.bundle).toBeUndefined()
+    expect(broken.diagnostics.map(({ message }) => relative(dir, message))).toEqual([
+      'broken.cedar is not a file',
+      'entities.json is not a file',
+    ])
+  } finally {
+    remove()
+    elsewhere.remove()
+  }
 })

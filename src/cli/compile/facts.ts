@@ -8,6 +8,7 @@ import { nearest } from '../../policy/near.ts'
 import type { Issuer } from '../../policy/tenant.ts'
 import { type Diagnostic, error, warning } from './diagnostic.ts'
 import { parseJsonFile } from './json-file.ts'
+import type { WrittenPolicy } from './policies.ts'
 import type { WrittenSchema } from './schema.ts'
 import type { Place, SourceText } from './source-text.ts'
 
@@ -27,7 +28,7 @@ export const readFacts = (
   const { $schema: _, ...facts } = parsed.value
   const { placeOf } = parsed
   const complain = (pointer: string, problem: string, hint?: string) =>
-    error(`${pointer} ${problem}`, { place: placeOf(pointer), hint })
+    error(`${pointer}${problem.startsWith(':') ? '' : ' '}${problem}`, { place: placeOf(pointer), hint })
   const written = { facts, placeOf }
   if (!schema) return { written, diagnostics: [] }
   const diagnostics = [
@@ -48,16 +49,31 @@ export const readFacts = (
   return { written, diagnostics: [...diagnostics, ...offered(schema, facts)] }
 }
 
+/** Policies may only require what is declared. */
+export const undeclaredRequirements = (
+  policies: Iterable<WrittenPolicy>,
+  { facts }: Pick<Facts, 'facts'>,
+): Diagnostic[] =>
+  [...policies].flatMap(({ id, rule, placeOf }) =>
+    (rule.requires ?? [])
+      .filter(({ fact }) => !Object.hasOwn(facts, fact))
+      .map(({ fact }) => {
+        const meant = nearest(fact, Object.keys(facts))
+        const hint = meant === undefined ? 'declare it in facts.json' : `did you mean ${meant}?`
+        return error(`@requires: there is no fact ${fact}`, { policy: id, place: placeOf(), hint })
+      }),
+  )
+
 /** Issuers that speak for sources must name such as there are. */
 export const checkSources = (
   issuers: readonly Issuer[],
-  facts: Facts | undefined,
-  placeOf: (pointer: string) => Place | undefined,
+  { sources }: Pick<Facts, 'sources'>,
+  placeOf: (pointer: string) => Place,
 ): Diagnostic[] =>
   issuers.flatMap(({ source }, index) => {
     const named = source === undefined ? [] : typeof source === 'string' ? [source] : Object.values(source.ids)
     return named
-      .filter(id => !Object.hasOwn(facts?.sources ?? {}, id))
+      .filter(id => !Object.hasOwn(sources, id))
       .map(id => error(`facts.json has no source ${id}`, { place: placeOf(`/issuers/${index}/source`) }))
   })
 

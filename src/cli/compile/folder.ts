@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join, relative, sep } from 'node:path'
 import { type Diagnostic, error, warning } from './diagnostic.ts'
 import type { SourceText } from './source-text.ts'
@@ -19,16 +19,25 @@ export const readFolder = (dir: string): Folder => {
   if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory()) {
     return { policies: [], diagnostics: [error(`${dir} is not a folder`)] }
   }
+  const folder: Folder = { policies: [], diagnostics: [] }
   const paths = readdirSync(dir, { recursive: true, withFileTypes: true })
-    .filter(entry => entry.isFile())
     .map(entry => relative(dir, join(entry.parentPath, entry.name)).split(sep).join('/'))
     .filter(path => !path.split('/').some(part => part.startsWith('.') || part === 'node_modules'))
+    .filter(path => {
+      // A link counts as what it leads to.
+      const is = statSync(join(dir, path), { throwIfNoEntry: false })
+      if (is?.isFile()) return true
+      if (!is?.isDirectory() || /\.(cedar|cedarschema|json)$/.test(path))
+        folder.diagnostics.push(error(`${join(dir, path)} is not a file`))
+      else if (lstatSync(join(dir, path)).isSymbolicLink())
+        folder.diagnostics.push(warning(`${join(dir, path)} is not read: it is a link to a folder`))
+      return false
+    })
     .sort()
   const read = (path: string): SourceText => ({
     file: join(dir, path),
     text: readFileSync(join(dir, path), 'utf8').replace(/^\uFEFF/, ''),
   })
-  const folder: Folder = { policies: [], diagnostics: [] }
   const schemas: string[] = []
   for (const path of paths) {
     if (path.endsWith('.cedar')) folder.policies.push(read(path))

@@ -12,7 +12,7 @@ export const readTenant = async (
   file: SourceText,
   schema: WrittenSchema | undefined,
   local = false,
-): Promise<{ tenant?: Tenant; diagnostics: Diagnostic[] }> => {
+): Promise<{ tenant?: Tenant; placeOf?: (pointer: string) => Place; diagnostics: Diagnostic[] }> => {
   const parsed = parseJsonFile(file, Tenant)
   if (!parsed.ok) return { diagnostics: parsed.diagnostics }
   const { $schema: _, ...tenant } = parsed.value
@@ -33,24 +33,31 @@ export const readTenant = async (
     }
   }
   if (schema !== undefined) diagnostics.push(...unknownNames(tenant, schema.schema, parsed.placeOf))
-  return { tenant, diagnostics }
+  return { tenant, placeOf: parsed.placeOf, diagnostics }
 }
 
-/** Settings that name what the schema doesn't have: a misspelt action must not go unredeemed, nor a type unclassified. */
+/**
+ * Settings that name what the schema doesn't have: a misspelt action must not go unredeemed, nor a type unclassified or
+ * what is personal in clear.
+ */
 const unknownNames = (
-  { redeem_only, data_classes }: Omit<Tenant, '$schema'>,
+  { redeem_only, data_classes, privacy, approvers }: Omit<Tenant, '$schema'>,
   schema: Schema,
   placeOf: (pointer: string) => Place,
 ): Diagnostic[] => {
   const actions = new Set([...schema.actions.values()].map(({ uid }) => uid.id))
   const action = (pointer: string) => (name: string, index: number) =>
     actions.has(name) ? [] : [error(`the schema has no action ${name}`, { place: placeOf(`${pointer}/${index}`) })]
+  const type = (pointer: string, name: string) =>
+    schema.entityTypes.has(name) ? [] : [error(`the schema has no entity type ${name}`, { place: placeOf(pointer) })]
   return [
     ...redeem_only.flatMap(action('/redeem_only')),
     ...(data_classes.reads ?? []).flatMap(action('/data_classes/reads')),
-    ...Object.keys(data_classes.types)
-      .filter(type => !schema.entityTypes.has(type))
-      .map(type => error(`the schema has no entity type ${type}`, { place: placeOf(`/data_classes/types/${type}`) })),
+    ...Object.keys(data_classes.types).flatMap(name => type(`/data_classes/types/${name}`, name)),
+    ...(privacy?.personal ?? []).flatMap(({ types = [] }, rule) =>
+      types.flatMap((name, index) => type(`/privacy/personal/${rule}/types/${index}`, name)),
+    ),
+    ...Object.entries(approvers).flatMap(([group, { entity }]) => type(`/approvers/${group}/entity/type`, entity.type)),
   ]
 }
 
