@@ -6,7 +6,7 @@ const STATE = '.wrangler/state'
 
 await countersign('setup')
 await wrangler('d1', 'migrations', 'apply', 'countersign', '--local', '--persist-to', STATE)
-const worker = await startWorker(STATE, Number(process.env.PORT ?? 8787))
+const worker = await startWorker(STATE, Number(process.env.PORT ?? 8787), text => process.stderr.write(text))
 const pushed = await countersign('push', 'policies', '--local', '--persist-to', STATE)
 console.log(`${pushed.trimEnd()}\n\nCountersign runs at ${worker.origin}; Ctrl-C ends it.`)
 await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])

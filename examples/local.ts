@@ -28,8 +28,12 @@ export const run = async (...args: string[]): Promise<string> => {
 export const wrangler = (...args: string[]): Promise<string> => run(WRANGLER, ...args)
 export const countersign = (...args: string[]): Promise<string> => run('src/cli/main.ts', ...args)
 
-/** Starts the Worker and waits until it answers. */
-export const startWorker = async (persistTo: string, port?: number): Promise<LocalWorker> => {
+/** Starts the Worker and waits until it answers. `says` is told what it logs. */
+export const startWorker = async (
+  persistTo: string,
+  port?: number,
+  says?: (text: string) => void,
+): Promise<LocalWorker> => {
   const chosen = port ?? (await freePort())
   const origin = `http://127.0.0.1:${chosen}`
   const args = ['dev', '--port', `${chosen}`, '--ip', '127.0.0.1', '--persist-to', persistTo]
@@ -44,7 +48,7 @@ export const startWorker = async (persistTo: string, port?: number): Promise<Loc
       detached: true,
     },
   )
-  const output = gather(child)
+  const output = gather(child, says)
   const stop = async () => {
     if (child.exitCode !== null || child.pid === undefined) return
     process.kill(-child.pid, 'SIGTERM')
@@ -72,11 +76,12 @@ const answers = async (url: string): Promise<boolean> => {
   }
 }
 
-const gather = (child: ChildProcess): { text: string } => {
+const gather = (child: ChildProcess, says?: (text: string) => void): { text: string } => {
   const output = { text: '' }
   for (const stream of [child.stdout, child.stderr]) {
     stream?.on('data', chunk => {
       output.text += chunk
+      says?.(String(chunk))
     })
   }
   return output

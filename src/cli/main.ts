@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { nearest } from '../policy/near.ts'
 import { exportRecord } from './audit/export.ts'
 import { archive, refill, restore } from './audit/keep.ts'
 import { list } from './audit/list.ts'
@@ -39,12 +40,20 @@ const main = async (line: string[]): Promise<number> => {
     return name === undefined ? exit.usage : exit.ok
   }
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
-  if (command === undefined) throw new CommandError(`there is no command ${name}`)
+  if (command === undefined) throw unknown(name)
   if (argv.includes('--help') || argv.includes('-h')) {
     console.log(helpOf(name, command))
     return exit.ok
   }
   return command.run(argv)
+}
+
+const unknown = (name: string): CommandError => {
+  const names = Object.keys(commands)
+  const below = names.filter(known => known.startsWith(`${name} `))
+  const meant = below.length > 0 ? below.join(', ') : nearest(name, names)
+  const hint = meant === undefined ? '`countersign --help` lists them' : `did you mean ${meant}?`
+  return new CommandError(`there is no command ${name}`, exit.usage, hint)
 }
 
 /** Some commands have names of two words. */

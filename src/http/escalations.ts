@@ -78,6 +78,20 @@ const Query = v.strictObject({
   ),
 })
 
+const Told = v.object({
+  days: v.number(),
+  decisions: v.number(),
+  requests: v.number(),
+  requests_per_100_decisions: v.number(),
+  answered: v.number(),
+  timed_out: v.number(),
+  median_answer_ms: v.nullable(v.number()),
+  /** Of the approvals, how many stand. */
+  standing_share: v.number(),
+})
+/** `again`: this approver had said the same before. */
+const Cast = v.object({ status: v.string(), again: v.boolean() })
+
 const answering = authenticated(['approver'])
 const looking = authenticated(['approver', 'admin', 'auditor'])
 const Loose = v.record(v.string(), v.unknown())
@@ -116,7 +130,7 @@ export const escalations = new Hono<AppEnv>()
     describeRoute({
       summary: 'How much humans have to do: requests for 100 decisions, time to answer, share of standing approvals',
       parameters: inQuery(Load),
-      responses: { 200: json('The load', Loose), ...problems(400, 401, 403) },
+      responses: { 200: json('The load', Told), ...problems(400, 401, 403) },
     }),
     authenticated(['admin', 'auditor']),
     async c => {
@@ -132,7 +146,17 @@ export const escalations = new Hono<AppEnv>()
       summary: 'Answer several at once, each by its id and bound on its own',
       requestBody: jsonBody(Votes),
       responses: {
-        200: json('One result for each, in order', v.object({ votes: v.array(Loose) })),
+        200: json(
+          'One result for each, in order',
+          v.object({
+            votes: v.array(
+              v.union([
+                v.object({ task: v.string(), ...Cast.entries }),
+                v.object({ task: v.string(), error: v.string() }),
+              ]),
+            ),
+          }),
+        ),
         ...problems(400, 401, 403),
       },
     }),
@@ -169,7 +193,7 @@ export const escalations = new Hono<AppEnv>()
     describeRoute({
       summary: 'Approve or reject it',
       requestBody: jsonBody(VoteBody),
-      responses: { 200: json('The status', Loose), ...problems(400, 401, 403, 404, 409) },
+      responses: { 200: json('The status', Cast), ...problems(400, 401, 403, 404, 409) },
     }),
     answering,
     async c => {
@@ -185,7 +209,10 @@ export const escalations = new Hono<AppEnv>()
     '/v1/escalations/:task/revoke',
     describeRoute({
       summary: 'Take an approval back; what it let pass stays as it is',
-      responses: { 200: json('Whether it still stood', Loose), ...problems(401, 403, 404, 409) },
+      responses: {
+        200: json('Whether it still stood', v.object({ revoked: v.boolean() })),
+        ...problems(401, 403, 404, 409),
+      },
     }),
     authenticated(['approver', 'admin']),
     async c => {

@@ -49,6 +49,7 @@ const Query = v.strictObject({
 })
 
 const Receipt = v.object({
+  v: v.literal(1),
   chain: v.string(),
   seq: v.number(),
   prev: v.string(),
@@ -56,6 +57,8 @@ const Receipt = v.object({
   at: v.number(),
   bodyCommit: v.string(),
   hash: v.string(),
+  /** Whose chain it is, or one of those for callers that no bundle knows. */
+  agent: v.nullable(v.string()),
   /** What `bodyCommit` is the hash of. */
   body: v.record(v.string(), v.unknown()),
   /** What the body commits to, as long as it isn't erased. */

@@ -165,7 +165,7 @@ function cancelling(summary: string) {
 }
 
 async function cancel(c: Context<AppEnv>): Promise<Response> {
-  const body = c.req.header('content-type') === undefined ? { value: {} } : await readBody(c)
+  const body = c.req.raw.body === null || c.req.header('content-length') === '0' ? { value: {} } : await readBody(c)
   if (isRefusal(body)) return problem(body)
   const why = read(Cancel, body.value)
   if (isRefusal(why)) return problem(why)

@@ -1,4 +1,5 @@
 import * as v from 'valibot'
+import { isObject } from '../../cedar/value.ts'
 import { command } from '../command.ts'
 import { CommandError, exit } from '../exit.ts'
 import { paint } from '../render.ts'
@@ -25,6 +26,21 @@ export const show = command({
   },
 })
 
+/** What stands for a time, a session or a quota in a receipt is for machines. */
+const readable = (name: string, value: unknown): string => {
+  if (TIMES.has(name) && typeof value === 'number') return new Date(value).toISOString()
+  if (name === 'session' && isObject(value)) return `${value.seq}, ${value.hash}`
+  if (name === 'quota' && isObject(value)) return `${value.left} of ${value.capacity} left by ${tell(value.policy)}`
+  return tell(value)
+}
+
+const TIMES = new Set(['expires_at', 'wait_until'])
+const LABELS: { readonly [name: string]: string } = {
+  expires_at: 'permit until',
+  session: 'session step',
+  retry_after: 'again in seconds',
+}
+
 const story = (receipt: Receipt, proof: v.InferOutput<typeof Proof> | undefined): string => {
   const { body, secrets } = receipt
   const decision = decisionOf(receipt)
@@ -44,7 +60,7 @@ const story = (receipt: Receipt, proof: v.InferOutput<typeof Proof> | undefined)
     ['bundle', decision && `${decision.bundle.seq}, ${decision.bundle.hash}`],
     ...Object.entries(typeof body.decision === 'object' && body.decision ? body.decision : {})
       .filter(([name]) => !['evaluation_id', 'outcome', 'reason', 'policies', 'bundle'].includes(name))
-      .map(([name, value]): [string, string] => [name.replaceAll('_', ' '), tell(value)]),
+      .map(([name, value]): [string, string] => [LABELS[name] ?? name.replaceAll('_', ' '), readable(name, value)]),
     ['receipt', `${receipt.seq} of chain ${receipt.chain}`],
     ['hash', receipt.hash],
     [
