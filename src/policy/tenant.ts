@@ -198,7 +198,7 @@ export const Tenant = v.strictObject({
     v.strictObject({
       /** Anyone may read checkpoints, tiles and entries: which chains there are, when they grew, and nothing of content. */
       public: v.optional(v.boolean(), false),
-      /** What stays in D1 when `audit archive` is run: older and more receipts go to the bucket. */
+      /** What stays in D1: every hour, older and more receipts go to the bucket. */
       keep: v.optional(
         v.strictObject({
           /** Not less than agents' objects keep them, which send them again after D1 was restored. */
