@@ -1,4 +1,4 @@
-import type { Body, Head, ReceiptKind, RefusedBy, Secrets, StoredReceipt } from '../audit/receipt.ts'
+import type { ApprovalUse, Body, Head, ReceiptKind, RefusedBy, Secrets, StoredReceipt } from '../audit/receipt.ts'
 import type { Intent } from '../decision/intent.ts'
 import type { Obliged } from '../decision/obligations.ts'
 import type { Reason } from '../decision/reasons.ts'
@@ -10,6 +10,9 @@ import type { Outcome } from '../settle/outcome.ts'
 import type { Liftable, Program } from '../settle/program.ts'
 import type { ScopeProgram } from '../settle/scope.ts'
 import type { Quota } from '../settle/settle.ts'
+
+// What an approval was used for is the record's, and crosses with the decision.
+export type { ApprovalUse }
 
 /**
  * What crosses between the Worker and an agent's object. Both sides may run different versions while a deployment
@@ -161,9 +164,6 @@ export type Approval = {
   uses: number
   scope?: Scope
 }
-
-/** An approval that a decision used, and the forbids that it lifted. */
-export type ApprovalUse = { id: string; until: number; standing: boolean; policies: string[] }
 
 /** One step of a session: the action, and what the agent learns by it. */
 export type Step = {

@@ -1,4 +1,3 @@
-import type { ApprovalUse } from '../agent/call.ts'
 import type { Obliged } from '../decision/obligations.ts'
 import type { Reason } from '../decision/reasons.ts'
 import type { Pointed } from '../decision/refusal.ts'
@@ -62,6 +61,9 @@ export type Body = Record<string, unknown>
 
 /** A grant by its id, or a principal by the place of its leg: the agent, those that delegated to it, the user. */
 export type RefusedBy = { grant: string } | { leg: number }
+
+/** An approval that a decision used, and the forbids that it lifted. */
+export type ApprovalUse = { id: string; until: number; standing: boolean; policies: string[] }
 
 /** What the object adds to the body of a decision's receipt. */
 export type DecisionRecord = {

@@ -13,6 +13,7 @@ import { erasures } from './erasures.ts'
 import { escalations } from './escalations.ts'
 import { events } from './events.ts'
 import { facts } from './facts.ts'
+import { justification } from './justification.ts'
 import { keeping } from './keeping.ts'
 import { kills } from './kills.ts'
 import { log } from './log.ts'
@@ -79,6 +80,7 @@ export const createApp = (given: Pick<Parts, 'now' | 'source'> & Partial<Parts>)
 
   app.route('/', access)
   app.route('/', requests)
+  app.route('/', justification)
   app.route('/', escalations)
   app.route('/', approvals)
   app.route('/', webhooks)

@@ -142,19 +142,6 @@ export const requests = new Hono<AppEnv>()
   )
   .post('/access/v1/requests/:task/cancel', ...cancelling('Withdraw it'))
   .delete('/access/v1/requests/:task/cancel', ...cancelling('The same'))
-  .get(
-    '/access/v1/request-schemas/justification.json',
-    describeRoute({
-      summary: 'What a request must say where a policy wants a reason (JSON Schema)',
-      security: [],
-      responses: { 200: { description: 'The schema', content: { 'application/schema+json': {} } } },
-    }),
-    c =>
-      c.json(JUSTIFICATION, 200, {
-        'content-type': 'application/schema+json',
-        'cache-control': 'public, max-age=3600',
-      }),
-  )
 
 function cancelling(summary: string) {
   const route = describeRoute({
@@ -185,31 +172,6 @@ async function cancel(c: Context<AppEnv>): Promise<Response> {
   const reply = await stub.cancel(call)
   if (reply.kind === 'refused') return problem(refusal(reply.reason === 'unknown_task' ? 404 : 409, reply.reason))
   return c.json(await show(c, (await stub.state()) ?? found))
-}
-
-/** What a requester must add where a policy wants a reason (profile, Machine-Readable Forms). */
-const JUSTIFICATION = {
-  $schema: 'https://json-schema.org/draft/2020-12/schema',
-  type: 'object',
-  required: ['context'],
-  properties: {
-    context: {
-      type: 'object',
-      required: ['business_justification'],
-      properties: {
-        business_justification: {
-          type: 'string',
-          minLength: 1,
-          maxLength: 2_000,
-          description: 'Why this should be approved. Shown to the approvers as the words of the requester.',
-        },
-      },
-    },
-    requested_access: {
-      type: 'object',
-      properties: { requested_until: { type: 'string', format: 'date-time' } },
-    },
-  },
 }
 
 export const escalationAt = (c: Context<AppEnv>, task: string) =>

@@ -1,5 +1,5 @@
 import type { Ask, Decision, Settling } from './types.ts'
-import { untilOver } from './wait.ts'
+import { type Call, type TaskAnswer, untilOver } from './wait.ts'
 
 export type ClientOptions = {
   /** The tenant's base: `https://pdp.example.com/acme`. */
@@ -13,11 +13,6 @@ export type Client = {
   /** Judges one action. `key` makes a retry the same decision; by default each call has one of its own. */
   evaluate: (ask: Ask, options?: { key?: string }) => Promise<Decision>
 }
-
-export type Call = (
-  url: string,
-  init?: { method?: string; body?: unknown; key?: string; signal?: AbortSignal | undefined },
-) => Promise<Response>
 
 export const createClient = ({ url, token, fetch: send = fetch }: ClientOptions): Client => {
   const base = url.replace(/\/$/, '')
@@ -112,11 +107,6 @@ type Answer = {
       request_schema_url?: string
     }
   }
-}
-
-export type TaskAnswer = {
-  task: { id: string; status: string; status_endpoint: string; expires_at?: string }
-  result?: { mode: string; approval?: unknown }
 }
 
 const answerOf = (response: Response): Promise<Answer> => bodyOf<Answer>(response)

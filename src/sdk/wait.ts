@@ -1,4 +1,14 @@
-import type { Call, TaskAnswer } from './client.ts'
+/** One authenticated call to the Worker. */
+export type Call = (
+  url: string,
+  init?: { method?: string; body?: unknown; key?: string; signal?: AbortSignal | undefined },
+) => Promise<Response>
+
+/** What a task's endpoint answers. */
+export type TaskAnswer = {
+  task: { id: string; status: string; status_endpoint: string; expires_at?: string }
+  result?: { mode: string; approval?: unknown }
+}
 
 /** How long one call waits at the other side, in seconds. */
 const HOLD = 25
