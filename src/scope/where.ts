@@ -1,47 +1,32 @@
 import { BINARY } from '../cedar/compile.ts'
-import type { EntityStore } from '../cedar/entities.ts'
 import { callExtension } from '../cedar/extensions.ts'
 import { isFault, type Outcome } from '../cedar/fault.ts'
-import type { BinaryName, Expr, PatternElem } from '../cedar/json.ts'
-import { matcher } from '../cedar/like.ts'
+import type { Expr } from '../cedar/json.ts'
 import * as ops from '../cedar/operators.ts'
-import type { Schema, Type } from '../cedar/schema.ts'
+import type { Type } from '../cedar/schema.ts'
 import { parse } from '../cedar/syntax.ts'
-import { type CedarSet, readValue, setOf, type Value } from '../cedar/value.ts'
-import type { Attribute, Comparison, Condition, Scalar, ScalarType } from '../sdk/scope/filter.ts'
+import { readValue, setOf, type Value } from '../cedar/value.ts'
 import { all, any, type Where } from '../settle/conditions.ts'
-
-/**
- * Where an expression about an unknown resource is true, and where it is false. Where it errs it is neither, so the two
- * need not be each other's opposite, and where it can't be said in terms of attributes both are less than they could be:
- * taking a permit for `yes` and a forbid for not `no` never lets through what a decision would not.
- */
-export type Both = { yes: Where; no: Where }
-
-export type Places = {
-  /** The type of the unknown resource. */
-  type: string
-  /** The name by which the expression knows it. */
-  name: string
-  schema: Schema
-  entities: EntityStore
-  /** The bundle's entities of a type. */
-  idsOf: (type: string) => readonly string[]
-  /** Told where something can't be said in terms of attributes. */
-  inexact: () => void
-}
+import { compare, equal, like } from './compare.ts'
+import {
+  at,
+  type Both,
+  known,
+  knownOf,
+  NEITHER,
+  NO,
+  oneOf,
+  opposite,
+  type Places,
+  present,
+  type Term,
+  YES,
+} from './term.ts'
 
 export const whereOf = (expr: Expr, places: Places): Both => boolean(expr, places)
 
-type Term =
-  | { kind: 'value'; value: Value }
-  /** An attribute of the resource, or with no path the resource itself. */
-  | { kind: 'attribute'; path: string[]; type: Type }
-
 /** What an expression's value is, and where. Where no case holds, it errs. */
 type Case = { where: Where; term: Term }
-
-const NEITHER: Both = { yes: false, no: false }
 
 const boolean = (expr: Expr, places: Places): Both => {
   const node = parse(expr)
@@ -81,11 +66,6 @@ const boolean = (expr: Expr, places: Places): Both => {
     return term.type.kind === 'bool' ? equal(term, true, places) : NEITHER
   })
 }
-
-const YES: Both = { yes: true, no: false }
-const NO: Both = { yes: false, no: true }
-
-const opposite = ({ yes, no }: Both): Both => ({ yes: no, no: yes })
 
 const and = (left: Both, right: () => Both): Both => {
   if (left.yes === false) return { yes: false, no: left.no }
@@ -150,11 +130,6 @@ const unsaid = (places: Places): [] => {
   return []
 }
 
-const unsayable = (places: Places): Both => {
-  places.inexact()
-  return NEITHER
-}
-
 const outcome = (value: Outcome): Case[] => (isFault(value) ? [] : [{ where: true, term: { kind: 'value', value } }])
 
 const truths = ({ yes, no }: Both): Case[] =>
@@ -200,12 +175,6 @@ const declared = (type: Type | undefined, path: string[]): Case[] =>
 const attributeType = (type: string, name: string, { schema }: Places): Type | undefined =>
   schema.entityTypes.get(type)?.shape.attributes.get(name)?.type
 
-const knownOf = (type: string, { idsOf, entities }: Places) =>
-  idsOf(type).flatMap(id => {
-    const entity = entities.find({ type, id })
-    return entity ? [entity] : []
-  })
-
 const has = (left: Expr, path: readonly string[], places: Places): Both => {
   const [name, ...further] = path
   if (name === undefined) return YES
@@ -234,8 +203,6 @@ const hasOne = (term: Term, name: string, places: Places): Both => {
 const isRequired = (type: string, name: string, { schema }: Places): boolean =>
   schema.entityTypes.get(type)?.shape.attributes.get(name)?.required === true
 
-const known = (value: Outcome): Both => (value === true ? YES : value === false ? NO : NEITHER)
-
 const isType = (term: Term, type: string): Both => {
   if (term.kind === 'value') return known(ops.isType(term.value, type))
   if (term.type.kind !== 'entity') return NEITHER
@@ -246,229 +213,6 @@ const isEmpty = (term: Term): Both => {
   if (term.kind === 'value') return known(ops.isEmpty(term.value))
   if (term.type.kind !== 'set') return NEITHER
   return { yes: { op: 'empty', attribute: at(term) }, no: { op: 'not_empty', attribute: at(term) } }
-}
-
-const like = (term: Term, pattern: readonly PatternElem[], places: Places): Both => {
-  if (term.kind === 'value') return typeof term.value === 'string' ? known(matcher(pattern)(term.value)) : NEITHER
-  if (term.type.kind !== 'string') return NEITHER
-  const parts = patternOf(pattern)
-  if (parts.some(part => part !== null && !isStorable(part))) return unsayable(places)
-  const attribute = at(term)
-  return { yes: { op: 'like', attribute, pattern: parts }, no: { op: 'unlike', attribute, pattern: parts } }
-}
-
-/** Cedar has a step for each character; what stands together is put together. */
-const patternOf = (pattern: readonly PatternElem[]): (string | null)[] => {
-  const parts: (string | null)[] = []
-  for (const part of pattern) {
-    const last = parts.at(-1)
-    if (part === 'Wildcard') {
-      if (last !== null) parts.push(null)
-    } else if (typeof last === 'string') parts[parts.length - 1] = last + part.Literal
-    else parts.push(part.Literal)
-  }
-  return parts
-}
-
-const compare = (name: Exclude<BinaryName, '&&' | '||'>, left: Term, right: Term, places: Places): Both => {
-  if (left.kind === 'value' && right.kind === 'value') {
-    return known(BINARY[name](left.value, right.value, places.entities))
-  }
-  switch (name) {
-    case '==':
-      return same(left, right, places)
-    case '!=':
-      return opposite(same(left, right, places))
-    case '<':
-      return order('lt', left, right, places)
-    case '<=':
-      return order('lte', left, right, places)
-    case '>':
-      return order('gt', left, right, places)
-    case '>=':
-      return order('gte', left, right, places)
-    case 'in':
-      return within(left, right, places)
-    case 'contains':
-      return contains(left, right, places)
-    case 'containsAny':
-      return containsAny(left, right, places)
-    case 'containsAll':
-      return containsAll(left, right, places)
-    default:
-      return unsayable(places)
-  }
-}
-
-type AttributeTerm = Extract<Term, { kind: 'attribute' }>
-
-const same = (left: Term, right: Term, places: Places): Both => {
-  if (left.kind === 'value') return same(right, left, places)
-  if (right.kind === 'value') return equal(left, right.value, places)
-  if (!isScalar(left.type) || !isScalar(right.type)) return unsayable(places)
-  if (!sameType(left.type, right.type)) return { yes: false, no: all([present(left), present(right)]) }
-  const [attribute, other] = [at(left), at(right)]
-  return { yes: { op: 'eq', attribute, other }, no: { op: 'ne', attribute, other } }
-}
-
-const equal = (term: AttributeTerm, value: Value, places: Places): Both => {
-  if (!isScalar(term.type)) return unsayable(places)
-  if (!isOf(value, term.type)) return { yes: false, no: present(term) }
-  const scalar = scalarOf(value)
-  if (scalar === undefined) return unsayable(places)
-  const attribute = at(term)
-  return { yes: { op: 'eq', attribute, value: scalar }, no: { op: 'ne', attribute, value: scalar } }
-}
-
-const FLIPPED = { lt: 'gt', lte: 'gte', gt: 'lt', gte: 'lte' } as const
-const CONTRARY = { lt: 'gte', lte: 'gt', gt: 'lte', gte: 'lt' } as const
-
-const order = (op: keyof typeof FLIPPED, left: Term, right: Term, places: Places): Both => {
-  if (left.kind === 'value') return right.kind === 'value' ? NEITHER : order(FLIPPED[op], right, left, places)
-  const { kind } = left.type
-  if (kind !== 'long' && kind !== 'datetime' && kind !== 'duration') return NEITHER
-  const attribute = at(left)
-  const both = (rest: { value: Scalar } | { other: Attribute }): Both => {
-    const leaf = (comparison: Comparison): Condition => ({ op: comparison, attribute, ...rest })
-    return { yes: leaf(op), no: leaf(CONTRARY[op]) }
-  }
-  if (right.kind === 'attribute') return sameType(left.type, right.type) ? both({ other: at(right) }) : NEITHER
-  if (!isOf(right.value, left.type)) return NEITHER
-  const value = scalarOf(right.value)
-  return value === undefined ? unsayable(places) : both({ value })
-}
-
-const within = (left: Term, right: Term, places: Places): Both => {
-  if (left.kind === 'attribute') {
-    if (left.type.kind !== 'entity') return NEITHER
-    if (right.kind === 'attribute') return unsayable(places)
-    // Who descends from whom is the bundle's to say; each is below itself.
-    const { name } = left.type
-    const roots = ops.isEntity(right.value) ? [right.value] : ops.isSet(right.value) ? right.value.items : undefined
-    if (!roots?.every(root => ops.isEntity(root))) return NEITHER
-    const below = knownOf(name, places).filter(({ uid }) => ops.isIn(uid, right.value, places.entities) === true)
-    const own = roots.filter(root => root.type === name)
-    return oneOf(
-      left,
-      [...below.map(({ uid }) => uid), ...own].map(({ id }) => id),
-    )
-  }
-  if (right.kind !== 'attribute' || !ops.isEntity(left.value)) return NEITHER
-  const above = [left.value.key, ...(places.entities.get(left.value.key)?.ancestors ?? [])]
-  const idsAbove = (type: string) => [
-    ...(left.kind === 'value' && ops.isEntity(left.value) && left.value.type === type ? [left.value.id] : []),
-    ...knownAbove(above, type, places),
-  ]
-  if (right.type.kind === 'entity') return oneOf(right, idsAbove(right.type.name))
-  if (right.type.kind !== 'set' || right.type.element.kind !== 'entity') return NEITHER
-  return someOf(right, idsAbove(right.type.element.name))
-}
-
-/** Ancestors needn't be entities of the bundle themselves, but their keys say what they are. */
-const knownAbove = (keys: readonly string[], type: string, { entities }: Places): string[] => {
-  const found: string[] = []
-  for (const key of keys) {
-    for (const parent of entities.get(key)?.parents ?? []) if (parent.type === type) found.push(parent.id)
-  }
-  return [...new Set(found)]
-}
-
-const contains = (left: Term, right: Term, places: Places): Both => {
-  if (left.kind === 'value') {
-    if (!ops.isSet(left.value) || right.kind !== 'attribute') return NEITHER
-    if (!isScalar(right.type)) return unsayable(places)
-    const values = scalarsOf(left.value, right.type)
-    return values ? oneOf(right, values) : unsayable(places)
-  }
-  if (left.type.kind !== 'set') return NEITHER
-  if (right.kind === 'attribute' || !isScalar(left.type.element)) return unsayable(places)
-  const values = scalarsOf(setOf([right.value]), left.type.element)
-  return values ? someOf(left, values) : unsayable(places)
-}
-
-const containsAny = (left: Term, right: Term, places: Places): Both => {
-  if (left.kind === 'value') return right.kind === 'value' ? NEITHER : containsAny(right, left, places)
-  if (left.type.kind !== 'set') return NEITHER
-  if (right.kind === 'attribute' || !isScalar(left.type.element)) return unsayable(places)
-  if (!ops.isSet(right.value)) return NEITHER
-  const values = scalarsOf(right.value, left.type.element)
-  return values ? someOf(left, values) : unsayable(places)
-}
-
-const containsAll = (left: Term, right: Term, places: Places): Both => {
-  if (left.kind === 'value' || right.kind === 'attribute') return unsayable(places)
-  if (left.type.kind !== 'set' || !ops.isSet(right.value)) return NEITHER
-  const parts = right.value.items.map(item => contains(left, { kind: 'value', value: item }, places))
-  return {
-    yes: all([present(left), ...parts.map(({ yes }) => yes)]),
-    no: any(parts.map(({ no }) => no)),
-  }
-}
-
-const oneOf = (term: AttributeTerm, values: Scalar[]): Both => {
-  const attribute = at(term)
-  if (values.length === 0) return { yes: false, no: present(term) }
-  const unique = [...new Set(values)]
-  return { yes: any([{ op: 'in', attribute, values: unique }]), no: all([{ op: 'not_in', attribute, values: unique }]) }
-}
-
-const someOf = (term: AttributeTerm, values: Scalar[]): Both => {
-  const attribute = at(term)
-  if (values.length === 0) return { yes: false, no: present(term) }
-  return { yes: { op: 'contains_any', attribute, values }, no: { op: 'contains_none', attribute, values } }
-}
-
-const present = (term: AttributeTerm): Where => (term.path.length === 0 ? true : { op: 'has', attribute: at(term) })
-
-const at = ({ path, type }: AttributeTerm): Attribute => {
-  if (type.kind === 'set' && isScalar(type.element)) return { path, type: 'set', element: type.element.kind }
-  return { path, type: isScalar(type) ? type.kind : type.kind === 'record' ? 'record' : 'set' }
-}
-
-const isScalar = (type: Type): type is Extract<Type, { kind: ScalarType }> => {
-  const { kind } = type
-  return kind !== 'set' && kind !== 'record' && kind !== 'decimal' && kind !== 'ipaddr'
-}
-
-const sameType = (a: Type, b: Type): boolean =>
-  a.kind === 'entity' && b.kind === 'entity' ? a.name === b.name : a.kind === b.kind
-
-const isOf = (value: Value, type: Type): boolean => {
-  switch (typeof value) {
-    case 'string':
-      return type.kind === 'string'
-    case 'boolean':
-      return type.kind === 'bool'
-    case 'object':
-      return value.kind === 'entity' && type.kind === 'entity' ? value.type === type.name : value.kind === type.kind
-    default:
-      return type.kind === 'long'
-  }
-}
-
-/** `undefined` for what stores and JSON can't hold exactly. */
-const scalarOf = (value: Value): Scalar | undefined => {
-  switch (typeof value) {
-    case 'bigint':
-      return undefined
-    case 'string':
-      return isStorable(value) ? value : undefined
-    case 'object': {
-      if (value.kind === 'entity') return isStorable(value.id) ? value.id : undefined
-      const ms = value.kind === 'datetime' ? value.epoch : value.kind === 'duration' ? value.ms : undefined
-      return typeof ms === 'number' ? ms : undefined
-    }
-    default:
-      return value
-  }
-}
-
-const isStorable = (text: string): boolean => text.isWellFormed() && !text.includes('\0')
-
-/** Those members of a set that an attribute of the type can equal; `undefined` where one of them can't be said. */
-const scalarsOf = (set: CedarSet, type: Type): Scalar[] | undefined => {
-  const scalars = set.items.filter(item => isOf(item, type)).map(scalarOf)
-  return scalars.every(scalar => scalar !== undefined) ? scalars : undefined
 }
 
 const entityType = (name: string): Type => ({ kind: 'entity', name, ids: undefined })
