@@ -1,13 +1,10 @@
-import * as v from 'valibot'
-import { contentHash, sha256 } from '../durable/hash.ts'
-import { nameOf } from '../durable/names.ts'
-import { uidText } from '../identity/uid.ts'
-import { columnsOf } from './columns.ts'
+import { wrongBody } from './content.ts'
 import { type Entry, readEntry } from './log/entry.ts'
 import { type Checkpoint, isSignedBy, readCheckpoint, readNote, readVkey } from './log/note.ts'
+import { type BundleLine, type Header, type ReceiptLine, readLine } from './log/read-line.ts'
 import { hashesOf, WIDTH, widthAt } from './log/tiles.ts'
 import { type Hash, isConsistent, leafHash, rootOf, same, treeHash } from './log/tree.ts'
-import { commitment, GENESIS, isSealed, linkHash, type Secrets } from './receipt.ts'
+import { GENESIS, linkHash } from './receipt.ts'
 
 /** Something that doesn't hold, and which record it is. */
 export type Finding = {
@@ -64,69 +61,6 @@ export const createVerifier = (keys: readonly string[], remembered: readonly Rem
   }
 }
 
-const Uid = v.object({ type: v.string(), id: v.string() })
-const Json = v.record(v.string(), v.unknown())
-const SecretsShape = v.record(
-  v.string(),
-  v.union([
-    v.object({ salt: v.string(), value: v.unknown() }),
-    v.object({ sealed: v.string(), subject: v.string(), blind: v.exactOptional(v.string()) }),
-  ]),
-)
-const Text = v.nullable(v.string())
-
-/** A receipt in an export. */
-export const ReceiptLine = v.object({
-  type: v.literal('receipt'),
-  leaf: v.number(),
-  chain: v.string(),
-  seq: v.number(),
-  prev: v.string(),
-  kind: v.string(),
-  at: v.number(),
-  bodyCommit: v.string(),
-  hash: v.string(),
-  body: v.union([Json, v.string()]),
-  secrets: v.union([Json, v.string()]),
-  columns: v.nullable(
-    v.object({
-      agent: Text,
-      evaluation_id: Text,
-      caller: Text,
-      user: Text,
-      action: Text,
-      resource: Text,
-      outcome: Text,
-      reason: Text,
-    }),
-  ),
-})
-
-const Line = v.variant('type', [
-  v.object({
-    type: v.literal('export'),
-    v: v.literal(1),
-    tenant: v.string(),
-    from: v.number(),
-    to: v.number(),
-    checkpoint: v.string(),
-    keys: v.array(v.string()),
-  }),
-  v.object({
-    type: v.literal('bundle'),
-    n: v.number(),
-    leaves: v.string(),
-    proof: v.array(v.string()),
-    entries: v.array(v.string()),
-  }),
-  v.object({ type: v.literal('consistency'), from: v.number(), proof: v.array(v.string()) }),
-  ReceiptLine,
-])
-type Line = v.InferOutput<typeof Line>
-type Header = Extract<Line, { type: 'export' }>
-type BundleLine = Extract<Line, { type: 'bundle' }>
-type ReceiptLine = v.InferOutput<typeof ReceiptLine>
-
 /** An entry of the bundle in hand, whether its receipt has come, and what the receipt before it was. */
 type Awaited = { entry: Entry | undefined; leaf: number; came: boolean; prev?: string | undefined }
 
@@ -161,15 +95,6 @@ const take = async (state: State, text: string): Promise<void> => {
       return
     case 'receipt':
       return takeReceipt(state, line)
-  }
-}
-
-const readLine = (text: string): Line | undefined => {
-  try {
-    const parsed = v.safeParse(Line, JSON.parse(text))
-    return parsed.success ? parsed.output : undefined
-  } catch {
-    return undefined
   }
 }
 
@@ -274,57 +199,6 @@ const takeReceipt = (state: State, line: ReceiptLine): void => {
   const before = state.times.get(chain) ?? 0
   if (at < before) wrong('it is older than the receipt before it')
   else state.times.set(chain, at)
-}
-
-/** What of a receipt's content doesn't fit its link. */
-const wrongBody = ({ body, bodyCommit, secrets, columns, chain }: ReceiptLine, tenant: string): string[] => {
-  if (typeof body === 'string' || contentHash(body) !== bodyCommit) {
-    const why = typeof body === 'string' && sha256(body) === bodyCommit ? 'is not canonical' : 'was changed'
-    return [`the body ${why}`]
-  }
-  const known = v.safeParse(SecretsShape, secrets)
-  if (!known.success) return ['the secrets are not readable']
-  const problems = Object.entries(known.output).flatMap(([name, secret]) =>
-    // what lies under a key can be checked by whoever has it
-    isSealed(secret) || body[name] === commitment(secret)
-      ? []
-      : [`the value of ${name} is not the one that was committed to`],
-  )
-  if (!columns || problems.length > 0) return problems
-  return [...problems, ...wrongColumns(body, known.output, columns, chain, tenant)]
-}
-
-type Columns = NonNullable<ReceiptLine['columns']>
-
-/** What the record is searched by must be what its receipts say: else a search hides or shows the wrong ones. */
-const wrongColumns = (
-  body: Record<string, unknown>,
-  secrets: Secrets,
-  { agent, ...columns }: Columns,
-  chain: string,
-  tenant: string,
-): string[] => {
-  const expected: Record<string, string | null> = columnsOf(body, secrets)
-  const problems = Object.entries(columns).flatMap(([name, value]) =>
-    // an erasure empties the column with the value
-    value === expected[name] || (value === null && name in body && isErasable(secrets[name]))
-      ? []
-      : [`the column ${name} is not what the receipt says`],
-  )
-  return isAgentOf(agent, body.agent, chain, tenant)
-    ? problems
-    : [...problems, 'the column agent is not what the receipt says']
-}
-
-const isErasable = (secret: Secrets[string] | undefined): boolean => secret === undefined || isSealed(secret)
-
-const isAgentOf = (column: string | null, agent: unknown, chain: string, tenant: string): boolean => {
-  if (typeof agent === 'string') return column === agent
-  const uid = v.safeParse(Uid, agent)
-  if (!uid.success || column === uidText(uid.output)) return true
-  // on the chains of callers that no bundle knows, whoever is named only claims to be that
-  const { type, id } = uid.output
-  return chain !== nameOf('agent', tenant, type, id) && /^unattributed\/\d+$/.test(column ?? '')
 }
 
 /**
