@@ -11,8 +11,9 @@ import type { ApprovalUse, DecideCall, Decided, DecideItem, DecideReply, Refused
 import { append } from './chain.ts'
 import { decidedOf } from './decided.ts'
 import { isKilled } from './kills.ts'
-import { borrow, type Dry, leftOf, spendLease, type Waits } from './leases.ts'
+import { type Dry, heldOf, spendLease, type Waits } from './leases.ts'
 import { readLevel, readSpent, writeLevel, writeSpent } from './meters.ts'
+import { provide } from './outlook.ts'
 import { isUnsettled, keepPending, overdueReports } from './pending.ts'
 import { claimProof } from './proofs.ts'
 import { drawFrom, leftIn } from './purses.ts'
@@ -61,7 +62,7 @@ export const decideSharing = async (
 ): Promise<DecideReply> => {
   const reply: DecideReply = []
   for (const item of call.items) {
-    const waits = await borrow(storage, item.program, budgets, dry, call.now, clock)
+    const waits = await provide(storage, call, item, budgets, dry, clock)
     const answers = decide(storage, chain, { ...call, items: [item] }, clock, waits)
     reply.push(...answers)
     if (answers.some(answer => stopsAt(answer, call.stop))) break
@@ -99,10 +100,12 @@ const decideItem = (
   const session = item.step && readSession(storage, item.step.session)
   const stopped = stoppedBy(storage, { ...call, taken, targets: item.targets, session })
   const approvals = approvalsFor(storage, item, now)
+  // while something was borrowed time went on, and what was held before may have ended
+  const spendingAt = Math.max(now, clock())
   const knowing: Knowing = {
     session: session === 'tampered' ? undefined : session,
     approved: approvals.approved,
-    held: key => ({ ...waits.get(key), left: leftOf(storage, key, now) }),
+    held: key => heldOf(storage, key, waits, spendingAt),
     actionHash: item.actionHash,
   }
   const judged: Settled =
@@ -115,7 +118,7 @@ const decideItem = (
   }
 
   for (const charge of settled.charges) {
-    if (charge.kind === 'lease') spendLease(storage, item.evaluationId, charge.meter, now)
+    if (charge.kind === 'lease') spendLease(storage, item.evaluationId, charge.meter, waits, spendingAt)
     else writeCharge(storage, charge)
   }
   for (const draw of settled.draws ?? []) drawFrom(storage, draw)
@@ -182,7 +185,7 @@ type Knowing = Pick<State, 'approved' | 'held'> & {
 
 export const stateOf = (
   storage: DurableObjectStorage,
-  { suspended }: Self,
+  { suspended }: Pick<Self, 'suspended'>,
   { session, approved, held, actionHash }: Knowing,
   now: number,
 ): State => ({

@@ -1,16 +1,20 @@
 import type { BudgetObject } from '../budget/object.ts'
 import { withDeadline } from '../durable/deadline.ts'
-import { type Handler, plan } from '../durable/due.ts'
+import { type Handler, hasten, plan } from '../durable/due.ts'
 import { type Grant, LEASE_MS, SKEW_MS } from '../settle/lease.ts'
-import type { Program, WindowMeter } from '../settle/program.ts'
+import type { Meter, Program, WindowMeter } from '../settle/program.ts'
+import { keepOverdraft } from './overdrafts.ts'
 
 /**
  * What the agent holds of budgets that it shares: parts that the coordinator has lent for a while. They are spent here,
  * in the transaction of the decision, up to a little before the lease ends; what is left then goes back.
  */
 
-/** By meter: when the coordinator will have more to lend, where it hadn't enough. */
-export type Waits = Map<string, { wait?: number }>
+/**
+ * By meter, what its coordinator said: when it will have more to lend, where it hadn't enough; what it has (`elsewhere`)
+ * where nothing was borrowed, since nothing is to be spent.
+ */
+export type Waits = Map<string, { wait?: number; elsewhere?: number }>
 
 /** What coordinators said of late, so that denials don't wear them out: less is left than this, up to then. */
 export type Dry = Map<string, { left: number; until: number; wait?: number }>
@@ -18,11 +22,20 @@ const DRY_MS = 1_000
 
 type Shared = WindowMeter & { shared: string }
 
-export const sharedMeters = ({ legs }: Program): Shared[] =>
-  legs
-    .flatMap(({ permits, forbids }) => [...permits, ...forbids])
-    .flatMap(({ meters }) => meters)
-    .filter((meter): meter is Shared => meter.kind === 'window' && meter.shared !== undefined)
+/** Each once, as it is charged once: the same forbid bears on every principal of the chain. */
+export const sharedMeters = ({ legs }: Program): Shared[] => {
+  const meters = new Map<string, Shared>()
+  for (const { permits, forbids } of legs) {
+    for (const meter of [...permits, ...forbids].flatMap(rule => rule.meters)) {
+      if (!isShared(meter)) continue
+      const other = meters.get(meter.key)
+      if (!other || other.cost < meter.cost) meters.set(meter.key, meter)
+    }
+  }
+  return [...meters.values()]
+}
+
+const isShared = (meter: Meter): meter is Shared => meter.kind === 'window' && meter.shared !== undefined
 
 /** How much is asked for at once, in decisions of the same cost. */
 const AHEAD = 8
@@ -39,31 +52,47 @@ export const borrow = async (
   program: Program,
   budgets: DurableObjectNamespace<BudgetObject>,
   dry: Dry,
-  now: number,
-  clock: () => number,
+  now: () => number,
 ): Promise<Waits> => {
   const waits: Waits = new Map()
   for (let round = 0; round < ROUNDS; round++) {
-    const short = sharedMeters(program).filter(
-      ({ key, cost }) => !waits.has(key) && leftOf(storage, key, Math.max(now, clock())) < cost,
-    )
+    const short = sharedMeters(program).filter(({ key, cost }) => !waits.has(key) && leftOf(storage, key, now()) < cost)
     if (short.length === 0) break
     for (const meter of short) {
       const { key, cost } = meter
       const said = dry.get(key)
-      if (said && said.until > clock() && cost > said.left) {
+      if (said && said.until > now() && cost > said.left) {
         waits.set(key, said)
         continue
       }
       dry.delete(key)
-      const refused = await ask(storage, meter, budgets, Math.max(now, clock()))
+      const refused = await ask(storage, meter, budgets, now())
       if (!refused) continue
       waits.set(key, refused)
-      dry.set(key, { ...refused, until: clock() + DRY_MS })
+      dry.set(key, { ...refused, until: now() + DRY_MS })
     }
   }
   return waits
 }
+
+/** What there is of the program's budgets, for a decision that will spend nothing of them. */
+export const lookUp = async (
+  program: Program,
+  budgets: DurableObjectNamespace<BudgetObject>,
+  now: number,
+): Promise<Waits> => {
+  const waits: Waits = new Map()
+  for (const { key, shared, window, capacity, cost } of sharedMeters(program)) {
+    const found = budgets.getByName(shared).look({ v: 1, window, capacity, cost, now })
+    const { left, wait } = await withDeadline<{ left: number; wait?: number }>(found, DEADLINE_MS)
+    waits.set(key, { elsewhere: left, ...(wait !== undefined && { wait }) })
+  }
+  return waits
+}
+
+/** The same where it is denied whatever there is. */
+export const unasked = (program: Program): Waits =>
+  new Map(sharedMeters(program).map(({ key }) => [key, { elsewhere: Number.MAX_SAFE_INTEGER }]))
 
 const ask = async (
   storage: DurableObjectStorage,
@@ -102,6 +131,15 @@ const ask = async (
   return undefined
 }
 
+/** What an item is settled with of a budget. */
+export const heldOf = (storage: DurableObjectStorage, key: string, waits: Waits, now: number) => {
+  const { wait, elsewhere = 0 } = waits.get(key) ?? {}
+  return {
+    left: Math.min(Number.MAX_SAFE_INTEGER, leftOf(storage, key, now) + elsewhere),
+    ...(wait !== undefined && { wait }),
+  }
+}
+
 /** How much of a budget the agent may spend at `now` without asking. */
 export const leftOf = ({ sql }: DurableObjectStorage, key: string, now: number): number =>
   sql
@@ -112,13 +150,18 @@ export const leftOf = ({ sql }: DurableObjectStorage, key: string, now: number):
     )
     .one().rest ?? 0
 
-/** Spends from what is held, what ends first first. The reservation is completed when the decision's receipt is. */
+/**
+ * Spends from what is held, what ends first first. The reservation is completed when the decision's receipt is. What is
+ * lacking a human has let the agent spend: the coordinator is told of it.
+ */
 export const spendLease = (
   storage: DurableObjectStorage,
   evaluationId: string,
-  { key, cost }: WindowMeter,
+  { key, cost, shared, ...meter }: WindowMeter,
+  waits: Waits,
   now: number,
 ): void => {
+  if (waits.get(key)?.elsewhere !== undefined) throw new Error('spent where nothing was borrowed')
   const held = storage.sql
     .exec<{ id: string; rest: number }>(
       'SELECT id, rest FROM lease WHERE key = ? AND expires > ? AND rest > 0 ORDER BY expires',
@@ -132,14 +175,34 @@ export const spendLease = (
     if (amount === 0) break
     lacking -= amount
     storage.sql.exec('UPDATE lease SET rest = rest - ? WHERE id = ?', amount, id)
-    storage.sql.exec(
-      'INSERT INTO reservation (evaluation_id, key, start, amount, lease, until) VALUES (?, ?, 0, ?, ?, 0)',
-      evaluationId,
-      key,
-      amount,
-      id,
-    )
+    reserve(storage, { evaluationId, key, amount, lease: id })
   }
+  if (lacking === 0 || shared === undefined) return
+  const id = crypto.randomUUID()
+  storage.sql.exec(
+    'INSERT INTO lease (id, key, coordinator, amount, rest, expires, due_back) VALUES (?, ?, ?, ?, 0, ?, 0)',
+    id,
+    key,
+    shared,
+    lacking,
+    now,
+  )
+  plan(storage, 'lease', id, now + LEASE_MS)
+  reserve(storage, { evaluationId, key, amount: lacking, lease: id })
+  keepOverdraft(storage, { lease: id, ...meter, coordinator: shared, amount: lacking, now })
+}
+
+const reserve = (
+  { sql }: DurableObjectStorage,
+  { evaluationId, key, amount, lease }: { evaluationId: string; key: string; amount: number; lease: string },
+): void => {
+  sql.exec(
+    'INSERT INTO reservation (evaluation_id, key, start, amount, lease, until) VALUES (?, ?, 0, ?, ?, 0)',
+    evaluationId,
+    key,
+    amount,
+    lease,
+  )
 }
 
 /** Puts back into a lease what was reserved from it; where that has ended, it goes to the coordinator. */
@@ -151,7 +214,9 @@ export const giveBack = (storage: DurableObjectStorage, id: string, amount: numb
     now + SKEW_MS,
     amount,
   )
-  plan(storage, 'lease', id, now)
+  const lease = find(storage, id)
+  // a lease that has ended is put off for as long as something of it is reserved
+  if (lease && lease.due_back > lease.returned) hasten(storage, 'lease', id, now)
 }
 
 /** Gives back what is left of a lease that has ended, until the coordinator has confirmed it. */

@@ -43,6 +43,7 @@ import { type Dry, givingBack, sharedMeters } from './leases.ts'
 import { note } from './note.ts'
 import { flushing, refill, unflushed } from './outbox.ts'
 import { report } from './outcome.ts'
+import { telling } from './overdrafts.ts'
 import { overdueReports, reminding } from './pending.ts'
 import { claimProof } from './proofs.ts'
 import { pruning } from './prune.ts'
@@ -241,6 +242,7 @@ export class AgentObject extends DurableObject<AgentEnv> {
     const { storage } = this.ctx
     const handlers = {
       lease: givingBack(storage, this.env.BUDGET, this.#clock),
+      overdraft: telling(storage, this.env.BUDGET),
       lapse: lapsing(storage, this.#clock),
       publish: publishing(storage, this.env.BUNDLES, this.#clock),
       report: reminding(storage, this.#clock),

@@ -173,4 +173,6 @@ export const schema: readonly string[] = [
     returned INTEGER NOT NULL DEFAULT 0
   ) WITHOUT ROWID`,
   'CREATE INDEX lease_by_key ON lease (key)',
+  // What a human let the agent spend beyond such a budget, until its coordinator has heard of it; `told` is the call.
+  'CREATE TABLE overdraft (lease TEXT PRIMARY KEY, coordinator TEXT NOT NULL, told TEXT NOT NULL) WITHOUT ROWID',
 ]

@@ -1,6 +1,6 @@
 import { DurableObject } from 'cloudflare:workers'
 import { migrate } from '../durable/schema.ts'
-import { type Book, type Grant, type Lease, lend, takeBack } from '../settle/lease.ts'
+import { type Book, type Grant, type Lease, lend, look, takeBack } from '../settle/lease.ts'
 import type { Entry, Window } from '../settle/windows.ts'
 
 /** What crosses between an agent's object and the coordinator of a budget that it shares. */
@@ -12,9 +12,13 @@ export type LendCall = {
   id: string
   cost: number
   want: number
+  /** It was spent already, since a human let the holder go over: it counts, whatever is left. */
+  over?: true
   /** Milliseconds. */
   now: number
 }
+
+export type LookCall = Pick<LendCall, 'v' | 'window' | 'capacity' | 'cost' | 'now'>
 
 export type ReturnCall = {
   v: 1
@@ -51,6 +55,11 @@ export class BudgetObject extends DurableObject<object> {
       this.#write(before, book)
       return grant
     })
+  }
+
+  /** What there is, and how long until `cost` fits, for those who won't spend it now. */
+  look({ window, capacity, ...ask }: LookCall): { left: number; wait?: number } {
+    return look(window, capacity, this.#read('', ask.now), ask)
   }
 
   /** Whoever gives a lease back that isn't known here asked for it in vain; a call that comes late finds it gone. */

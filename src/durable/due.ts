@@ -37,6 +37,21 @@ export const plan = (storage: DurableObjectStorage, kind: string, key: string, a
   if (rowsWritten > 0) arm(storage)
 }
 
+/**
+ * The same where the item may be planned for later already. It comes first then, unless it failed before: more work must
+ * not cut a back-off short.
+ */
+export const hasten = (storage: DurableObjectStorage, kind: string, key: string, at: number): void => {
+  plan(storage, kind, key, at)
+  const { rowsWritten } = storage.sql.exec(
+    'UPDATE due SET at = ?3 WHERE kind = ?1 AND key = ?2 AND at > ?3 AND attempts = 0',
+    kind,
+    key,
+    at,
+  )
+  if (rowsWritten > 0) arm(storage)
+}
+
 /** Sets the alarm to the earliest item. Called in the constructor too, since an alarm may have been given up. */
 export const arm = (storage: DurableObjectStorage): void => {
   const { at } = storage.sql.exec<{ at: number | null }>('SELECT min(at) AS at FROM due').one()

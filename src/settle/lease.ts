@@ -33,7 +33,8 @@ export const LEASE_MS = 60_000
 /** The part of a budget that may lie idle with its holders. Near its end, then, agents are lent just what they need. */
 const IDLE_PART = 20
 
-export type Ask = { id: string; cost: number; want: number; now: number }
+/** `over`: a human has let the holder spend it, whether there is so much or not; it has been spent. */
+export type Ask = { id: string; cost: number; want: number; now: number; over?: boolean }
 
 export type Grant =
   | { kind: 'leased'; amount: number; expires: number }
@@ -43,8 +44,7 @@ export type Grant =
 /** Lends what is asked for, once for each id. */
 export const lend = (window: Window, capacity: number, book: Book, ask: Ask): { grant: Grant; book: Book } => {
   const earlier = book.leases.find(({ id }) => id === ask.id)
-  // the book is behind by as much as clocks may be apart: a window that has ended here may not have ended at a holder's
-  const spent = spentAt(window, book.spent, ask.now - SKEW_MS)
+  const spent = countedAt(window, book, ask.now)
   const now = spent.at + SKEW_MS
   const { leases } = book
   const kept = { spent, leases }
@@ -54,7 +54,7 @@ export const lend = (window: Window, capacity: number, book: Book, ask: Ask): { 
     const { amount, expires } = earlier
     return { grant: gone ? { kind: 'none', left: Math.max(0, left) } : { kind: 'leased', amount, expires }, book: kept }
   }
-  if (ask.cost > left) {
+  if (ask.cost > left && !ask.over) {
     const wait = secondsUntil(window, spent, capacity, ask.cost)
     return { grant: { kind: 'none', left: Math.max(0, left), ...(wait !== undefined && { wait }) }, book: kept }
   }
@@ -70,6 +70,21 @@ export const lend = (window: Window, capacity: number, book: Book, ask: Ask): { 
     book: { spent: spend(spent, start, amount), leases: [...leases, lease] },
   }
 }
+
+/** What there is to lend, of which nothing is lent. */
+export const look = (
+  window: Window,
+  capacity: number,
+  book: Book,
+  { cost, now }: Pick<Ask, 'cost' | 'now'>,
+): { left: number; wait?: number } => {
+  const spent = countedAt(window, book, now)
+  const wait = secondsUntil(window, spent, capacity, cost)
+  return { left: Math.max(0, capacity - total(spent)), ...(wait !== undefined && { wait }) }
+}
+
+/** The book is behind by as much as clocks may be apart: a window that has ended here may not have ended at a holder's. */
+const countedAt = (window: Window, { spent }: Book, now: number): Spent => spentAt(window, spent, now - SKEW_MS)
 
 /** Takes back all that a holder has given back of a lease so far. Repeating it changes nothing. */
 export const takeBack = (book: Book, id: string, returned: number): Book => {

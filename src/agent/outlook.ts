@@ -1,0 +1,65 @@
+import type { BudgetObject } from '../budget/object.ts'
+import { settle } from '../settle/settle.ts'
+import { dependenceOf } from './after.ts'
+import { approvalsFor } from './approvals.ts'
+import type { DecideCall, DecideItem } from './call.ts'
+import { newerThan, stateOf } from './decide.ts'
+import { borrow, type Dry, lookUp, unasked, type Waits } from './leases.ts'
+import { claimProof } from './proofs.ts'
+import { findReply } from './replies.ts'
+import { isTaken } from './revocations.ts'
+import { readSelf } from './self.ts'
+import { readSession } from './session.ts'
+import { stoppedBy } from './stopped.ts'
+import { hasEnded } from './waits.ts'
+
+/**
+ * What has to be had of shared budgets before an item is settled. Only what would be allowed otherwise borrows: whoever is
+ * stopped, forbidden or answered already must not take from all others what it can't spend.
+ */
+export const provide = async (
+  storage: DurableObjectStorage,
+  call: DecideCall,
+  item: DecideItem,
+  budgets: DurableObjectNamespace<BudgetObject>,
+  dry: Dry,
+  clock: () => number,
+): Promise<Waits> => {
+  const now = () => Math.max(call.now, clock(), readSelf(storage)?.head?.at ?? 0)
+  const outlook = () => storage.transactionSync(() => outlookOf(storage, call, item, now()))
+  let asked: Waits | undefined
+  if (outlook() === 'asks') asked = await lookUp(item.program, budgets, now())
+  // what humans have to lift they may have lifted meanwhile
+  switch (outlook()) {
+    case 'spends':
+      return borrow(storage, item.program, budgets, dry, now)
+    case 'asks':
+      return asked ?? unasked(item.program)
+    case 'ends':
+      return unasked(item.program)
+  }
+}
+
+/** Whether the item would be allowed if there were enough of all shared budgets, or a human had to be asked. */
+const outlookOf = (
+  storage: DurableObjectStorage,
+  call: DecideCall,
+  item: DecideItem,
+  now: number,
+): 'spends' | 'asks' | 'ends' => {
+  const self = readSelf(storage)
+  if (self && (self.fork || self.suspended || newerThan(self, call.bundle))) return 'ends'
+  if (item.denied || (call.proof && !claimProof(storage, call.proof))) return 'ends'
+  const kept = item.idempotency && findReply(storage, item.idempotency.key, now)
+  if (kept && !hasEnded(storage, kept.decided.evaluationId)) return 'ends'
+  const taken = call.lineage !== undefined && isTaken(storage, call.lineage)
+  const session = item.step && readSession(storage, item.step.session)
+  if (session === 'tampered' || stoppedBy(storage, { ...call, taken, targets: item.targets, session })) return 'ends'
+  const { pending, failed } = dependenceOf(storage, item)
+  if (failed || pending.length > 0) return 'ends'
+  const { approved } = approvalsFor(storage, item, now)
+  const knowing = { session, approved, held: () => ({ left: Number.MAX_SAFE_INTEGER }), actionHash: item.actionHash }
+  const { outcome } = settle(item.program, stateOf(storage, { suspended: false }, knowing, now), now)
+  if (outcome === 'step_up') return 'asks'
+  return outcome === 'allow' || outcome === 'modify' ? 'spends' : 'ends'
+}
