@@ -102,11 +102,21 @@ const tell = async (
   const { entityTypes } = c.var.session.bundle.schema
   // A type that no bundle knows has no agents, and must not get objects.
   const named = [agent, target.kind === 'agent' ? target : undefined].filter(uid => uid && entityTypes.has(uid.type))
-  const chains = await recentChains(c.env.DB, tenant, c.var.now - ACTIVE_MS, MOST_TOLD)
+  const chains = await activeIn(c, tenant)
   const names = new Set([...named.flatMap(uid => (uid ? [agentName(tenant, uid)] : [])), ...chains])
   names.delete(nameOf('kills', tenant))
   const results = await Promise.allSettled([...names].map(name => c.env.AGENT.getByName(name).learn(epoch)))
   return results.filter(({ status }) => status === 'fulfilled').length
+}
+
+/** None where the record can't be read: whom the switch names is told all the same, and the others hear of it. */
+const activeIn = async (c: Context<AppEnv>, tenant: string): Promise<string[]> => {
+  try {
+    return await recentChains(c.env.DB, tenant, c.var.now - ACTIVE_MS, MOST_TOLD)
+  } catch (error) {
+    console.warn(`tenant ${tenant}: active agents are not told of a switch: ${error}`)
+    return []
+  }
 }
 
 const ACTIVE_MS = 86_400_000
