@@ -50,7 +50,7 @@ export const outcomes = new Hono<AppEnv>().post(
     if (isRefusal(asked)) return problem(asked)
     const evaluationId = c.req.param('id')
     if (!v.is(v.pipe(v.string(), v.uuid()), evaluationId)) return problem(refusal(404, 'not_found'))
-    const { caller } = c.var.session
+    const { caller, bundle } = c.var.session
     const { tenant } = c.var.place
     const trusted = caller.roles.some(role => role === 'pep' || role === 'admin')
     const report = {
@@ -63,14 +63,16 @@ export const outcomes = new Hono<AppEnv>().post(
       ...(asked.result_hash !== undefined && { resultHash: asked.result_hash }),
       ...(asked.note !== undefined && { note: asked.note }),
     }
-    // an agent speaks of its own decisions alone
+    // an agent speaks of its own decisions alone, and one that no rule knows has none
     const whose = trusted ? asked.subject : caller.principals?.actor
-    const name = whose && agentName(tenant, whose)
+    if (!trusted && !whose) return problem(refusal(404, 'not_found'))
+    // a type that no bundle knows has no agents, and must not get objects
+    const name = whose && bundle.schema.entityTypes.has(whose.type) ? agentName(tenant, whose) : undefined
     let reply: OutcomeReply = { kind: 'not_found' }
     if (name !== undefined) reply = await c.env.AGENT.getByName(name).report(report)
     if (reply.kind === 'not_found') {
       const first = await receiptOf(c.env.DB, tenant, evaluationId)
-      if (first && (name === undefined || first.chain === name)) {
+      if (first && (whose === undefined || first.chain === name)) {
         reply = await c.env.AGENT.getByName(first.chain).report({ ...report, seq: first.seq })
       }
     }
