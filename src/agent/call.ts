@@ -300,6 +300,8 @@ export type RedeemReply =
   | { kind: 'not_found' }
   | { kind: 'suspended' | 'revoked' | 'killed' | 'lapsed' }
   | { kind: 'redeemed'; at: number }
+  /** A trusted report has said what became of the action. */
+  | { kind: 'settled'; outcome: Reported }
 
 export const reported = ['done', 'failed', 'not_done', 'unknown'] as const
 /** What became of an action. */

@@ -4,6 +4,7 @@ import type { Lineage } from '../identity/lineage.ts'
 import type { RedeemCall, RedeemReply } from './call.ts'
 import { append } from './chain.ts'
 import { isKilled } from './kills.ts'
+import { findPending } from './pending.ts'
 import { receiptAt } from './receipts.ts'
 import { freeReservations } from './reservations.ts'
 import { isTaken } from './revocations.ts'
@@ -21,6 +22,9 @@ export const redeem = (storage: DurableObjectStorage, call: RedeemCall, clock: (
     if (permit.lineage !== null && isTaken(storage, JSON.parse(permit.lineage))) return { kind: 'revoked' }
     if (isKilled(storage, call.epoch, JSON.parse(permit.targets))) return { kind: 'killed' }
     if (permit.redeemed_at !== null) return { kind: 'redeemed', at: permit.redeemed_at }
+    // what a trusted word has settled isn't done after all: it may have freed what was reserved for it
+    const said = findPending(storage, call.evaluationId)
+    if (said?.outcome && !said.claim) return { kind: 'settled', outcome: said.outcome }
     const now = Math.max(call.at, self.head?.at ?? 0)
     if (now >= permit.expires_at) return { kind: 'lapsed' }
     storage.sql.exec('UPDATE redeemable SET redeemed_at = ? WHERE evaluation_id = ?', now, call.evaluationId)

@@ -59,4 +59,5 @@ const REFUSALS: Record<Exclude<RedeemReply['kind'], 'taken'>, Refusal> = {
   killed: refusal(409, 'killed'),
   lapsed: refusal(409, 'permit_lapsed'),
   redeemed: refusal(409, 'permit_redeemed'),
+  settled: refusal(409, 'outcome_settled'),
 }

@@ -225,6 +225,14 @@ describe('a permit that must be redeemed', () => {
     expect(await use(agent, evaluationId, T0)).toMatchObject({ kind: 'taken' })
   })
 
+  it.each(['not_done', 'done', 'unknown'] as const)('is refused once a tool has said %s', async outcome => {
+    const agent = newAgent()
+    const { evaluationId } = await decided(agent, asked(80))
+    await reportOf(agent, evaluationId, { outcome, trusted: false })
+    await reportOf(agent, evaluationId, { outcome })
+    expect(await use(agent, evaluationId, T0 + 2_000)).toEqual({ kind: 'settled', outcome })
+  })
+
   it('is refused once it has lapsed', async () => {
     const agent = newAgent()
     const { evaluationId } = await decided(agent, asked(1))
