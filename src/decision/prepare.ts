@@ -19,7 +19,7 @@ import { linksOf } from './links.ts'
 import { recordOf } from './record.ts'
 import { isRefusal, type Refusal } from './refusal.ts'
 import { type Judged, rewritten } from './rewrite.ts'
-import { stepOf } from './step.ts'
+import { misnamedSession, stepOf } from './step.ts'
 import { targetsOf } from './targets.ts'
 import { type Gathered, needsOf, untrue } from './truth.ts'
 import { environmentNames, knowing, what } from './what.ts'
@@ -51,6 +51,7 @@ export const prepare = (ask: Ask, call: Call, presented?: Presented, truth?: Gat
   if (isRefusal(actor)) return actor
   const problems: Problem[] = []
   const links = linksOf(ask, problems)
+  problems.push(...misnamedSession(ask, actor))
   const kept = redact(withoutProofs(ask), call.bundle.settings.privacy)
   const judged: Judged = kept.denied
     ? { ask, program: NO_PROGRAM, denied: kept.denied }

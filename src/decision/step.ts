@@ -1,4 +1,5 @@
 import type { Step } from '../agent/call.ts'
+import type { Problem } from '../cedar/convert.ts'
 import { entityRef } from '../cedar/value.ts'
 import type { Caller } from '../identity/caller.ts'
 import { uidText } from '../identity/uid.ts'
@@ -23,9 +24,21 @@ export const stepOf = (ask: Ask, { asserts }: Who, what: What, { caller, bundle 
   }
 }
 
+/** As many as a kill switch can name, in UTF-16 units. */
+const SESSION_CHARS = 512
+
+/** Where a gateway names a session in a way that can't be told apart from other sessions. */
+export const misnamedSession = ({ context }: Ask, { asserts }: Pick<Who, 'asserts'>): Problem[] => {
+  const said = asserts ? context?.session_id : undefined
+  if (said === undefined || textOf(said, SESSION_CHARS) !== undefined) return []
+  return [
+    { pointer: '/context/session_id', code: 'mistyped', expected: `a string of 1 to ${SESSION_CHARS} characters` },
+  ]
+}
+
 /** Empty where nobody names one: then the agent has one session. */
 export const sessionOf = (ask: Ask, asserts: boolean, caller: Caller): string =>
-  (asserts ? textOf(ask.context?.session_id, 256) : undefined) ?? caller.session ?? ''
+  (asserts ? textOf(ask.context?.session_id, SESSION_CHARS) : undefined) ?? caller.session ?? ''
 
 /** The class of what is read. Where neither the resource nor its type says one, it is the level there is. */
 const classOf = ({ action, resource, entities }: What, { settings }: LoadedBundle): Step['read'] => {
