@@ -187,6 +187,8 @@ export type Decided = {
   at: number
   /** When the permit lapses; on allow and modify. */
   expiresAt?: number
+  /** The permit must be redeemed. */
+  redeem?: true
   policies: string[]
   /** Names of unknowns, on defer. */
   missing: string[]

@@ -130,7 +130,7 @@ const decideItem = (
   const continues = takeUp(storage, item)
   const decision = {
     ...recordOf(settled, call, item, now, { used, continues }),
-    ...(stepped && { session: stepped }),
+    ...headOf(stepped ?? session),
   }
   const receipt = append(
     storage,
@@ -258,7 +258,7 @@ const recordOf = (
         forbids: forbidsOf(item, settled).map(({ policy, textHash }) => ({ policy, text_hash: textHash })),
       },
     }),
-  ...(permits(settled) && { expires_at: now + item.permitMs }),
+  ...(permits(settled) && { expires_at: now + item.permitMs, ...(item.redeem && { redeem: true }) }),
   ...(settled.retryAfter !== undefined && { retry_after: settled.retryAfter }),
   ...((settled.outcome === 'modify' || settled.reason === 'modify_offered') && rewriteIn(item)),
   ...(settled.refused && { refused_by: settled.refused.map(of => refusing(of, item)) }),
@@ -266,6 +266,10 @@ const recordOf = (
   ...(settled.quota && { quota: settled.quota }),
   ...(settled.problems !== undefined && { problems: settled.problems }),
 })
+
+/** By which head of the session's chain it can be said later what the decision knew of the session. */
+const headOf = (session: Pick<Session, 'seq' | 'hash'> | 'tampered' | undefined): Pick<DecisionRecord, 'session'> =>
+  session && session !== 'tampered' ? { session: { seq: session.seq, hash: session.hash } } : {}
 
 const obliged = ({ log, reportMs }: Settlement['duties'], now: number): Pick<DecisionRecord, 'duties'> =>
   log.length === 0 && reportMs === undefined

@@ -9,6 +9,7 @@ export const decidedOf = ({ seq, hash, at }: StoredReceipt, decision: DecisionRe
   reason: decision.reason,
   at,
   ...(decision.expires_at !== undefined && { expiresAt: decision.expires_at }),
+  ...(decision.redeem && { redeem: true }),
   policies: decision.policies,
   missing: decision.missing ?? [],
   ...(decision.wait_until !== undefined && { waitUntil: decision.wait_until }),

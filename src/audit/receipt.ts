@@ -88,6 +88,8 @@ export type DecisionRecord = {
   escalate?: { expires_at: number; forbids: { policy: string; text_hash: string }[] }
   /** Milliseconds; when the permit lapses, on allow and modify. */
   expires_at?: number
+  /** The permit is good for nothing until it is redeemed. */
+  redeem?: true
   /** Seconds. */
   retry_after?: number
   /** The arguments that were changed, and the fields of the result that are kept back. */
@@ -96,7 +98,10 @@ export type DecisionRecord = {
   refused_by?: RefusedBy[]
   /** Of the limits and budgets that bore on it, the one with the least room. */
   quota?: Quota
-  /** The head of the session's own chain, after this step. */
+  /**
+   * The head of the session's own chain: after this step, where the action was allowed (it was judged by the one before);
+   * else as it was judged by.
+   */
   session?: { seq: number; hash: string }
   /** What the decision obliges its caller to. */
   duties?: Obliged

@@ -229,7 +229,7 @@ const permitOf = async (decided: Decided, item: Prepared, call: Call, signer: Si
     argumentsHash,
     actionHash,
     bundle: decided.bundle,
-    ...(item.item.redeem && { redeem: true }),
+    ...(decided.redeem && { redeem: true }),
     issuedAt: decided.at,
     expiresAt: decided.expiresAt,
   })

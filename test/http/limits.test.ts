@@ -1,4 +1,6 @@
+import { runDurableObjectAlarm } from 'cloudflare:test'
 import { describe, expect, it } from 'vitest'
+import { clock } from '../clock.ts'
 import { answerIn, createWorld, problemIn, type World } from './world.ts'
 
 const bank = () => createWorld({ folder: 'bank' })
@@ -96,6 +98,32 @@ describe('a session', () => {
     expect(await decide('x', 'view')).toBe('allow')
     expect(await decide('y', 'wire', { amount: 1 })).toBe('deny')
     expect(await decide('x', 'wire', { amount: 1 })).toBe('allow')
+  })
+
+  it('that a gateway names so that it is like no other, or like many, is refused', async () => {
+    const world = await bank()
+    const token = await world.pepToken()
+    for (const session_id of [7, '', 'x'.repeat(513), null, { id: 'x' }]) {
+      const { context } = await world.evaluate(ask('view', {}, { session_id }), { token })
+      expect(context).toMatchObject({ reason: 'schema_mismatch', problems: [{ pointer: '/context/session_id' }] })
+    }
+    // the longest is one that can be stopped
+    const id = 'x'.repeat(512)
+    const reasonOf = async () => (await world.evaluate(ask('view', {}, { session_id: id }), { token })).context.reason
+    expect(await reasonOf()).toBe('permitted')
+    const killing = { target: { kind: 'session', id }, reason: 'r', agent: { type: 'Agent', id: 'clerk' } }
+    await world.post('/v1/kills', killing, { token: await world.token({ roles: ['admin'] }) })
+    expect(await reasonOf()).toBe('killed')
+  })
+
+  it('is committed to by what was denied, too: it says by which state that was judged', async () => {
+    const world = await bank()
+    const decide = await asker(world)
+    await decide('view', {}, undefined, 'a2')
+    await decide('mail', { to: 'x@evil.example' })
+    const [allowed, denied] = (await world.receipts()).map(({ body }) => JSON.parse(body).decision)
+    expect(allowed.session).toMatchObject({ seq: 1 })
+    expect(denied).toMatchObject({ outcome: 'deny', session: allowed.session })
   })
 })
 
@@ -230,6 +258,17 @@ describe('POST /v1/decisions/{id}/outcome', () => {
     expect(await send(evaluation_id, { outcome: 'perhaps' }, clerk)).toBe('400 malformed_request')
     expect(await send('7', { outcome: 'done' }, clerk)).toBe('404 not_found')
     expect(await send(crypto.randomUUID(), { outcome: 'done' }, clerk)).toBe('404 not_found')
+    // once it is in the record, that finds it for those alone who may speak of it
+    clock.advance(2_000)
+    await runDurableObjectAlarm(world.object())
+    const stranger = await world.token({ sub: 'stranger', roles: ['agent'] })
+    for (const token of [helper, stranger]) {
+      expect(await send(evaluation_id, { outcome: 'unknown' }, token)).toBe('404 not_found')
+    }
+    const pep = await world.pepToken()
+    const nobody = { type: 'Nobody', id: 'clerk' }
+    expect(await send(evaluation_id, { outcome: 'done', subject: nobody }, pep)).toBe('404 not_found')
+    expect(await decide('transfer', { amount: 10 })).toMatchObject({ outcome: 'allow' })
   })
 })
 

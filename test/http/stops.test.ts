@@ -5,7 +5,8 @@ import { nameOf } from '../../src/durable/names.ts'
 import { createApp } from '../../src/http/app.ts'
 import { createSource } from '../../src/policy/source.ts'
 import { clock } from '../clock.ts'
-import { createWorld, problemIn, type World } from './world.ts'
+import { createIsolate } from '../decision/isolate.ts'
+import { createWorld, problemIn, type Send, type World } from './world.ts'
 
 const view = (id = 'clerk', context?: Record<string, unknown>) => ({
   subject: { type: 'Agent', id },
@@ -83,6 +84,25 @@ describe('a kill switch', () => {
     expect((await world.evaluate(view('helper'), { token, send })).context).toMatchObject({ reason: 'killed' })
   })
 
+  it('reaches whom it names where the record is out of reach', async () => {
+    const world = await createWorld({ folder: 'bank' })
+    const token = await world.agentToken()
+    const reasonOf = async () => (await world.evaluate(view(), { token })).context.reason
+    expect(await reasonOf()).toBe('permitted')
+    const app = createApp({ now: clock.now, source: createSource() })
+    const DB = new Proxy(env.DB, {
+      get: () => () => {
+        throw new Error('D1 is cut off')
+      },
+    })
+    const send = async (request: Request) =>
+      app.fetch(request, { ...env, DB }, { waitUntil: () => {}, passThroughOnException: () => {}, props: {} })
+    const body = { target: { kind: 'agent', type: 'Agent', id: 'clerk' }, reason: 'incident 7' }
+    const response = await world.post('/v1/kills', body, { ...(await adminOf(world)), send })
+    expect(await response.json()).toMatchObject({ seq: 1, changed: true, told: 1 })
+    expect(await reasonOf()).toBe('killed')
+  })
+
   it('is on record with who and why, and listed', async () => {
     const world = await createWorld({ folder: 'bank' })
     await kill(world, { kind: 'user', type: 'User', id: 'lea' })
@@ -136,6 +156,20 @@ describe('a permit of a redeem-only action', () => {
     const receipts = await world.receipts()
     expect(JSON.parse(receipts[2]?.body ?? '')).toMatchObject({ of: { seq: 2, hash: receipts[1]?.hash } })
     expect(receipts[2]?.kind).toBe('redemption')
+  })
+
+  it('is so for a retry as well, whatever was pushed meanwhile', async () => {
+    const world = await createWorld({ folder: 'bank' })
+    const token = await world.agentToken()
+    await world.evaluate(view(), { token })
+    const headers = { 'idempotency-key': 'k1' }
+    const permitAt = async ({ send }: { send: Send }) =>
+      (await world.evaluate(wire, { token, headers, send })).context.permit
+    const first = await permitAt(createIsolate())
+    await world.push(bundle => {
+      bundle.settings.redeem_only = []
+    })
+    expect(await permitAt(createIsolate())).toBe(first)
   })
 
   it('of a suspended or killed agent is refused at once, and stands in the list of what is out', async () => {
