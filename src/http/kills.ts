@@ -8,6 +8,7 @@ import { agentName } from '../decision/prepare.ts'
 import { isRefusal } from '../decision/refusal.ts'
 import { Target, targetName, targetText } from '../decision/targets.ts'
 import { nameOf } from '../durable/names.ts'
+import { BOUND_SECONDS } from '../policy/epochs.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { json, jsonBody, problems } from './describe.ts'
@@ -34,9 +35,6 @@ const Switches = v.object({
   seq: v.number(),
   kills: v.array(v.object({ target: v.string(), by: v.string(), reason: v.string(), since: v.string() })),
 })
-
-/** By when every Worker has heard of a switch, or denies. */
-const BOUND_SECONDS = 120
 
 const described = (summary: string) =>
   describeRoute({
