@@ -2,13 +2,13 @@ import type { ReceiptKind } from '../audit/receipt.ts'
 import { contentHash } from '../durable/hash.ts'
 import type { Charge } from '../settle/room.ts'
 import type { State } from '../settle/settle.ts'
-import type { Answered, QuestionCall } from './call.ts'
+import type { Answered, QuestionCall, Step } from './call.ts'
 import { append } from './chain.ts'
 import { newerThan, stateOf, takeAttempt, writeCharge } from './decide.ts'
 import { claimProof } from './proofs.ts'
 import { isTaken } from './revocations.ts'
 import { openSelf } from './self.ts'
-import { readSession } from './session.ts'
+import { readSession, takeStep } from './session.ts'
 import { stoppedBy } from './stopped.ts'
 import { planSweep } from './sweep.ts'
 
@@ -23,6 +23,8 @@ export type Question<T> = {
   kind: Extract<ReceiptKind, 'search' | 'scope'>
   none: T
   answer: (state: State, now: number) => { result: T; charges: Exclude<Charge, { kind: 'lease' }>[] }
+  /** What such an answer adds to the session: whoever may read by it counts as having read. */
+  step?: (result: T) => Step | undefined
 }
 
 /**
@@ -33,7 +35,7 @@ export const attend = <T>(
   storage: DurableObjectStorage,
   chain: string,
   call: QuestionCall,
-  { kind, none, answer }: Question<T>,
+  { kind, none, answer, step: stepBy }: Question<T>,
   clock: () => number,
 ): Answered<T> => {
   if (call.v !== 1) throw new Error('written by a newer Worker')
@@ -57,11 +59,15 @@ export const attend = <T>(
         ? answer(stateOf(storage, self, { ...AT_LARGE, session }, now), now)
         : { result: none, charges: [] }
     for (const charge of charges) writeCharge(storage, charge)
+    const step = stepBy?.(result)
+    const stepped =
+      step && session !== 'tampered' ? takeStep(storage, session, step, { evaluationId: call.id, at: now }) : undefined
     const said = {
       id: call.id,
       bundle: call.bundle,
       ...(reason !== undefined && { reason }),
       result_hash: contentHash(result),
+      ...(stepped && { session: stepped }),
     }
     const body = { ...call.body, [kind]: said }
     const { seq, hash } = append(storage, self, { kind, at: now, body, secrets: call.secrets }, clock)

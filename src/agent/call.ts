@@ -259,7 +259,11 @@ export type QuestionCall = Pick<
 export type SearchCall = QuestionCall & { programs: Program[]; found: { result: Found; program: number }[] }
 
 /** Asks which resources of a type are permitted. */
-export type ScopeCall = QuestionCall & { program: ScopeProgram }
+export type ScopeCall = QuestionCall & {
+  program: ScopeProgram
+  /** What a filter that lets something through adds to the session. */
+  step?: Step
+}
 
 /** An entity or an action, as AuthZEN's searches answer. */
 export type Found = { type: string; id: string } | { name: string }

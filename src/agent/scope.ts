@@ -14,6 +14,11 @@ export const scope = (
     storage,
     chain,
     call,
-    { kind: 'scope', none: { scope: 'never' }, answer: (state, now) => settleScope(call.program, state, now) },
+    {
+      kind: 'scope',
+      none: { scope: 'never' },
+      answer: (state, now) => settleScope(call.program, state, now),
+      step: ({ scope }) => (scope === 'never' ? undefined : call.step),
+    },
     clock,
   )

@@ -9,11 +9,25 @@ import type { Call } from './call.ts'
 import type { What } from './what.ts'
 import type { Who } from './who.ts'
 
+type Asked = Pick<Call, 'caller' | 'bundle'>
+
 /** What the action would add to its session. The session is the token's; a gateway may name one in the request. */
-export const stepOf = (ask: Ask, { asserts }: Who, what: What, { caller, bundle }: Call): Step => {
+export const stepOf = (ask: Ask, who: Who, what: What, asked: Asked): Step => stepBy(ask, who, what, asked, classOf)
+
+/** What a filter adds: by it the action may be done to any resource of the type. */
+export const stepOfAll = (ask: Ask, who: Who, what: What, asked: Asked): Step =>
+  stepBy(ask, who, what, asked, classOfAll)
+
+const stepBy = (
+  ask: Ask,
+  { asserts }: Who,
+  what: What,
+  { caller, bundle }: Asked,
+  classBy: (what: What, bundle: LoadedBundle) => Step['read'],
+): Step => {
   const said = asserts ? ask.context : undefined
   const request = textOf(said?.original_request, 4_000)
-  const read = classOf(what, bundle)
+  const read = classBy(what, bundle)
   return {
     session: sessionOf(ask, asserts, caller),
     action: ask.action.name,
@@ -41,12 +55,33 @@ export const sessionOf = (ask: Ask, asserts: boolean, caller: Caller): string =>
   (asserts ? textOf(ask.context?.session_id, SESSION_CHARS) : undefined) ?? caller.session ?? ''
 
 /** The class of what is read. Where neither the resource nor its type says one, it is the level there is. */
-const classOf = ({ action, resource, entities }: What, { settings }: LoadedBundle): Step['read'] => {
-  const { levels, types, attribute, reads } = settings.data_classes
-  if (reads && !reads.some(name => name === action.id || isWithin(action.key, name, entities))) return undefined
-  const attrs = entities.get(entityRef(resource.type, resource.id).key)?.attrs
+const classOf = (what: What, bundle: LoadedBundle): Step['read'] => {
+  const { attribute } = bundle.settings.data_classes
+  const attrs = what.entities.get(entityRef(what.resource.type, what.resource.id).key)?.attrs
   const said = attribute === undefined ? undefined : attrs?.get(attribute)
-  const name = said ?? (Object.hasOwn(types, resource.type) ? types[resource.type] : undefined)
+  return isRead(what, bundle) ? classNamed(said ?? classOfType(what, bundle), bundle) : undefined
+}
+
+/** The same for all of a type. Where each may say its own, there may be one of the level there is. */
+const classOfAll = (what: What, bundle: LoadedBundle): Step['read'] => {
+  const { attribute } = bundle.settings.data_classes
+  const shape = bundle.schema.entityTypes.get(what.resource.type)?.shape.attributes
+  const says = attribute !== undefined && shape?.has(attribute) === true
+  return isRead(what, bundle) ? classNamed(says ? undefined : classOfType(what, bundle), bundle) : undefined
+}
+
+const isRead = ({ action, entities }: What, { settings }: LoadedBundle): boolean => {
+  const { reads } = settings.data_classes
+  return !reads || reads.some(name => name === action.id || isWithin(action.key, name, entities))
+}
+
+const classOfType = ({ resource: { type } }: What, { settings }: LoadedBundle): string | undefined => {
+  const { types } = settings.data_classes
+  return Object.hasOwn(types, type) ? types[type] : undefined
+}
+
+const classNamed = (name: unknown, { settings }: LoadedBundle): Step['read'] => {
+  const { levels } = settings.data_classes
   const known = typeof name === 'string' ? levels.indexOf(name) : -1
   const level = known >= 0 ? known : levels.length - 1
   return { class: levels[level] ?? '', level }

@@ -1,12 +1,14 @@
 import * as v from 'valibot'
 import type { Answered, ScopeCall } from '../agent/call.ts'
+import { redact } from '../audit/privacy/redact.ts'
 import type { Problem } from '../cedar/convert.ts'
 import { Action, type Ask, Entity, Name, Properties } from '../decision/ask.ts'
 import { reached } from '../decision/object.ts'
 import { objectOf } from '../decision/prepare.ts'
 import type { Reason } from '../decision/reasons.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
-import { what } from '../decision/what.ts'
+import { stepOfAll } from '../decision/step.ts'
+import { type What, what } from '../decision/what.ts'
 import { type Who, who } from '../decision/who.ts'
 import type { Filter } from '../sdk/scope/filter.ts'
 import { isTooLarge, type Scoping, scopeOf } from './legs.ts'
@@ -48,7 +50,9 @@ export const scope = async (
   const ask: Ask = { ...query, resource: { type: query.resource.type, id: placeholder(query, call) } }
   const actor = who(ask, call.caller, bundle)
   if (isRefusal(actor)) return actor
-  const question = await questionOf({ ...ask, resource: { ...ask.resource, id: ANY } }, actor, call, deps.vault)
+  const asAny = { ...ask, resource: { ...ask.resource, id: ANY } }
+  const { ask: shown } = redact(asAny, bundle.settings.privacy)
+  const question = await questionOf(asAny, actor, call, deps.vault)
   const at = { bundle: { seq: bundle.seq, hash: bundle.hash }, at: edge.now }
   const nothing = (reason: Reason): Scoped => {
     return { filter: { scope: 'never' }, exact: true, inexact: [], mask: [], ...at, recorded: false, reason }
@@ -60,6 +64,7 @@ export const scope = async (
     ...question,
     program: scoping.program,
     ...(scoping.denied && { denied: scoping.denied }),
+    ...(scoping.asked && bundle.remembers && { step: stepOfAll(shown, actor, scoping.asked, call) }),
   }
   const { name } = objectOf(actor, call)
   const reply = await reached<Answered<Filter>>(async () => deps.agents.getByName(name).scope(sent))
@@ -89,7 +94,7 @@ export const scope = async (
 const placeholder = ({ resource: { type } }: ScopeQuery, { bundle }: Asked): string =>
   bundle.schema.entityTypes.get(type)?.ids?.[0] ?? ''
 
-type Denied = Scoping & { denied?: { reason: Reason }; problems?: Problem[] }
+type Denied = Scoping & { asked?: What; denied?: { reason: Reason }; problems?: Problem[] }
 
 const scopingOf = (ask: Ask, actor: Who, call: Asked): Denied => {
   const { bundle, edge } = call
@@ -104,6 +109,6 @@ const scopingOf = (ask: Ask, actor: Who, call: Asked): Denied => {
   const asked = what(ask, actor, bundle, edge)
   // What must be redeemed one by one can't be had by a filter.
   if (bundle.settings.redeem_only.includes(ask.action.name)) return nothing('not_permitted')
-  if (!('reason' in asked)) return scopeOf(actor, asked, ask, bundle, edge.now)
+  if (!('reason' in asked)) return { ...scopeOf(actor, asked, ask, bundle, edge.now), asked }
   return { ...nothing(asked.reason), ...('problems' in asked && { problems: asked.problems }) }
 }

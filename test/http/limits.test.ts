@@ -77,6 +77,25 @@ describe('a session', () => {
     expect(await other('mail', { to: 'x@evil.example' })).toMatchObject({ outcome: 'allow' })
   })
 
+  it('knows what was read by a filter, of the highest class that a row may have', async () => {
+    const world = await bank()
+    const token = await world.agentToken('clerk', { sid: 's1' })
+    const decide = await asker(world)
+    const filter = async (name: string) => {
+      const asked = { subject: { type: 'Agent', id: 'clerk' }, action: { name }, resource: { type: 'Account' } }
+      return (await (await world.post('/v1/scope', asked, { token })).json()) as { scope: string }
+    }
+    expect(await filter('close')).toMatchObject({ scope: 'never' })
+    expect(await decide('mail', { to: 'x@evil.example' })).toMatchObject({ outcome: 'allow' })
+    expect(await filter('view')).toMatchObject({ scope: 'always' })
+    expect(await decide('mail', { to: 'x@evil.example' })).toMatchObject({ outcome: 'deny', reason: 'forbidden' })
+    const trace = await world.object().session('s1')
+    expect(trace).toMatchObject({ state: { steps: 2, level: 3, resources: ['Account::"*"', 'Mailbox::"out"'] } })
+    expect(trace).not.toHaveProperty('wrong')
+    const scoped = (await world.receipts()).filter(({ kind }) => kind === 'scope').map(({ body }) => JSON.parse(body))
+    expect(scoped.map(({ scope }) => scope.session)).toEqual([undefined, { seq: 2, hash: trace?.steps[1]?.hash }])
+  })
+
   it('reads what has no class as of the highest', async () => {
     const decide = await asker(await bank())
     await decide('view', {}, undefined, 'a3')
