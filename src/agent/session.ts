@@ -98,7 +98,7 @@ export const sessionValue = (state: SessionState | undefined, now: number, overd
     ['steps', steps],
     ['actions', setOf(actions)],
     // a list that may have lost something answers nothing: who asks it errs, and a forbid that errs forbids
-    ...(resources.length < MOST_RESOURCES ? [['resources', setOf(resources)] as const] : []),
+    ...(isFull(resources) ? [] : [['resources', setOf(resources)] as const]),
     ['types', setOf(types)],
     ['classes', setOf(classes)],
     ['level', level],
@@ -107,8 +107,12 @@ export const sessionValue = (state: SessionState | undefined, now: number, overd
   ])
 }
 
-/** How many resources a session can tell apart. */
+/** How many resources a session can tell apart, and of how many characters: each step reads, hashes and writes them all. */
 const MOST_RESOURCES = 1_000
+const MOST_CHARS = 64_000
+
+const isFull = (resources: readonly string[]): boolean =>
+  resources.length >= MOST_RESOURCES || resources.reduce((sum, { length }) => sum + length, 0) >= MOST_CHARS
 
 const beginning = (at: number): SessionState => ({
   startedAt: at,
@@ -128,7 +132,7 @@ const stateAfter = (before: SessionState | undefined, step: Step, at: number): S
     startedAt,
     steps: steps + 1,
     actions: joined(actions, action),
-    resources: resources.length < MOST_RESOURCES ? joined(resources, resource) : resources,
+    resources: isFull(resources) ? resources : joined(resources, resource),
     types: joined(types, type),
     classes: read ? joined(classes, read.class) : classes,
     level: Math.max(level, read?.level ?? -1),
