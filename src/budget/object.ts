@@ -89,9 +89,20 @@ export class BudgetObject extends DurableObject<object> {
     }
     if (!spent) return
     sql.exec('INSERT OR REPLACE INTO book VALUES (1, ?, ?)', spent.at, JSON.stringify(spent.entries))
-    sql.exec('DELETE FROM lease WHERE expires <= ?', spent.at - FORGET_MS)
+    const [[counting] = [Number.MAX_SAFE_INTEGER]] = spent.entries
+    sql.exec(
+      'DELETE FROM lease WHERE expires <= ?1 AND (start < ?2 OR returned >= amount OR expires <= ?3)',
+      spent.at - LATE_MS,
+      counting,
+      spent.at - FORGET_MS,
+    )
   }
 }
 
-/** What a holder gives back later than so long after its lease has ended stays spent. */
+/** A call comes no later than so long after its lease has ended, if it comes again. */
+const LATE_MS = 10 * 60_000
+/**
+ * What a holder gives back later than so long after its lease has ended stays spent. Most are forgotten before: once all
+ * of a lease has come back, or none of it counts any more.
+ */
 const FORGET_MS = 40 * 86_400_000

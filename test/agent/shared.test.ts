@@ -237,3 +237,30 @@ it('a call that took long spends nothing of a lease that has ended meanwhile', a
   )
   expect(rests).toEqual([{ rest: 7 }, { rest: 7 }])
 })
+
+it('a coordinator forgets leases of which nothing counts any more, and those that came back', async () => {
+  const [one, other] = [newAgent(), newAgent()]
+  const key = crypto.randomUUID()
+  const shared = nameOf('budget', 'acme', key)
+  const window = { kind: 'sliding', ms: 3_600_000 } as const
+  const meter: WindowMeter = { kind: 'window', key, capacity: 100_000, window, cost: 10, budget: true, shared }
+  const hourly = program(leg({ permits: [rule('permit')], forbids: [rule('budget', { meters: [meter] })] }))
+  const count = (where: string) =>
+    runInDurableObject(
+      env.BUDGET.getByName(shared),
+      (_, { storage }) => storage.sql.exec(`SELECT * FROM lease WHERE ${where}`).toArray().length,
+    )
+  for (let minutes = 0; minutes < 100; minutes++) {
+    await spend(one, hourly)
+    clock.advance(60_000)
+  }
+  expect(await count('true')).toBeLessThan(70)
+  const { evaluationId } = await spend(other, hourly)
+  const report = { v: 1, evaluationId, outcome: 'not_done', trusted: true, by: 'tool', at: clock.now() } as const
+  await other.stub.report(report)
+  for (let fired = 0; fired < 3; fired++) await alarm(other, 61_000)
+  expect(await count('returned = amount')).toBe(1)
+  clock.advance(11 * 60_000)
+  await spend(one, hourly)
+  expect(await count('returned = amount')).toBe(0)
+})
