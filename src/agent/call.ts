@@ -296,7 +296,10 @@ export type KillCall = {
   reason: string
   at: number
 }
-export type KillReply = { epoch: Epoch; changed: boolean }
+export type KillReply =
+  | { epoch: Epoch; changed: boolean }
+  /** As many are on as may be. */
+  | { kind: 'full' }
 
 export type RedeemCall = { v: 1; evaluationId: string; by: string; epoch?: Epoch; at: number }
 

@@ -11,12 +11,23 @@ import { secret } from './standing.ts'
  * document with a number of its own, the epoch. Every agent's object keeps the newest epoch that it was told of.
  */
 
+/** What a switch that stops all of a tenant is called. */
+export const TENANT_TARGET = '["tenant"]'
+
+/** So many at a time, since every decision carries them; that for the whole tenant always has room. */
+const MOST_KILLS = 1_000
+
 export const setKill = (storage: DurableObjectStorage, chain: string, call: KillCall, clock: () => number): KillReply =>
   storage.transactionSync(() => {
     const self = openSelf(storage, { tenant: call.tenant, chain, agent: 'kill-switches' })
     const now = Math.max(call.at, self.head?.at ?? 0)
     const before = readEpoch(storage)
-    if (before.targets.includes(call.target) === call.killed) return { epoch: before, changed: false }
+    if (before.targets.includes(call.target) === call.killed) {
+      // whoever says it again may have seen that KV doesn't say it
+      plan(storage, 'publish', '', clock())
+      return { epoch: before, changed: false }
+    }
+    if (call.killed && before.targets.length >= MOST_KILLS && call.target !== TENANT_TARGET) return { kind: 'full' }
     const secrets = { caller: secret(call.by), reason: secret(call.reason), target: secret(call.shown) }
     const body = Object.fromEntries(Object.entries(secrets).map(([name, value]) => [name, commitment(value)]))
     const epoch: Epoch = {

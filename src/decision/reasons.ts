@@ -106,6 +106,7 @@ export const reasons = {
   permit_refused: 'The permit is none of ours, or needs no redemption.',
   permit_lapsed: 'The permit has lapsed.',
   permit_redeemed: 'The permit was redeemed before.',
+  too_many_kills: 'As many kill switches are on as may be; lift some, or stop something wider.',
   nothing_permitted: 'That decision permitted nothing, so nothing can have come of it.',
   outcome_settled: 'Another outcome is on record for that decision.',
   not_found: 'There is nothing here.',

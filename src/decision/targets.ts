@@ -1,4 +1,5 @@
 import * as v from 'valibot'
+import { TENANT_TARGET } from '../agent/kills.ts'
 import { ancestorsOf } from '../cedar/entities.ts'
 import type { EntityUid } from '../cedar/json.ts'
 import { uidText } from '../identity/uid.ts'
@@ -19,7 +20,7 @@ export type Target = v.InferOutput<typeof Target>
 
 /** What a switch and the actions that it stops are compared by, within a tenant. */
 export const targetName = (target: Target): string => {
-  if (target.kind === 'tenant') return '["tenant"]'
+  if (target.kind === 'tenant') return TENANT_TARGET
   return JSON.stringify('type' in target ? [target.kind, target.type, target.id] : [target.kind, target.id])
 }
 

@@ -5,7 +5,7 @@ import type { Epoch } from '../agent/call.ts'
 import { recentChains } from '../audit/store.ts'
 import { read } from '../decision/ask.ts'
 import { agentName } from '../decision/prepare.ts'
-import { isRefusal } from '../decision/refusal.ts'
+import { isRefusal, refusal } from '../decision/refusal.ts'
 import { Target, targetName, targetText } from '../decision/targets.ts'
 import { nameOf } from '../durable/names.ts'
 import { BOUND_SECONDS } from '../policy/epochs.ts'
@@ -40,7 +40,7 @@ const described = (summary: string) =>
   describeRoute({
     summary,
     requestBody: jsonBody(Kill),
-    responses: { 200: json('The switches', Switched), ...problems(400, 401, 403, 413) },
+    responses: { 200: json('The switches', Switched), ...problems(400, 401, 403, 409, 413) },
   })
 
 /** Kill switches for more than one agent. */
@@ -76,7 +76,7 @@ const change = async (c: Context<AppEnv>, killed: boolean): Promise<Response> =>
   const asked = read(Kill, body.value)
   if (isRefusal(asked)) return problem(asked)
   const { tenant } = c.var.place
-  const { epoch, changed } = await keeper(c).kill({
+  const reply = await keeper(c).kill({
     v: 1,
     tenant,
     target: targetName(asked.target),
@@ -86,6 +86,8 @@ const change = async (c: Context<AppEnv>, killed: boolean): Promise<Response> =>
     reason: asked.reason,
     at: c.var.now,
   })
+  if ('kind' in reply) return problem(refusal(409, 'too_many_kills'))
+  const { epoch, changed } = reply
   const told = await tell(c, epoch, asked)
   return c.json({ seq: epoch.seq, changed, told, bound_seconds: BOUND_SECONDS })
 }

@@ -121,6 +121,40 @@ describe('a kill switch', () => {
     })
   })
 
+  it('has room for a thousand, and for that of the whole tenant always', async () => {
+    const world = await createWorld({ folder: 'bank' })
+    const keeper = env.AGENT.getByName(nameOf('kills', world.tenant))
+    const by = { shown: 'session', killed: true, by: 'root', reason: 'r', at: clock.now() }
+    for (let n = 0; n < 1_000; n++) {
+      await keeper.kill({ v: 1, tenant: world.tenant, target: `["session","s${n}"]`, ...by })
+    }
+    const one = { target: { kind: 'session', id: 'one more' }, reason: 'r' }
+    const refused = await world.post('/v1/kills', one, await adminOf(world))
+    expect(await problemIn(refused)).toMatchObject({ status: 409, reason: 'too_many_kills' })
+    expect(await kill(world, { kind: 'tenant' })).toMatchObject({ seq: 1_001, changed: true })
+    await kill(world, { kind: 'session', id: 's7' }, {}, '/v1/kills/lift')
+    await kill(world, { kind: 'session', id: 's8' }, {}, '/v1/kills/lift')
+    expect(await kill(world, one.target)).toMatchObject({ changed: true })
+  })
+
+  it('that is set again is written again: KV may have lost it', async () => {
+    const world = await createWorld({ folder: 'bank' })
+    const key = nameOf('epoch', world.tenant)
+    const published = async () => {
+      const keeper = env.AGENT.getByName(nameOf('kills', world.tenant))
+      for (let fired = 0; fired < 5; fired++) {
+        await runDurableObjectAlarm(keeper)
+        if (await env.BUNDLES.get(key)) return true
+      }
+      return false
+    }
+    await kill(world, { kind: 'tenant' })
+    expect(await published()).toBe(true)
+    await env.BUNDLES.delete(key)
+    expect(await kill(world, { kind: 'tenant' })).toMatchObject({ changed: false })
+    expect(await published()).toBe(true)
+  })
+
   it('is for admins, and refuses what it cannot name', async () => {
     const world = await createWorld({ folder: 'bank' })
     const body = { target: { kind: 'tenant' }, reason: 'r' }
