@@ -124,10 +124,8 @@ describe('a kill switch', () => {
   it('has room for a thousand, and for that of the whole tenant always', async () => {
     const world = await createWorld({ folder: 'bank' })
     const keeper = env.AGENT.getByName(nameOf('kills', world.tenant))
-    const by = { shown: 'session', killed: true, by: 'root', reason: 'r', at: clock.now() }
-    for (let n = 0; n < 1_000; n++) {
-      await keeper.kill({ v: 1, tenant: world.tenant, target: `["session","s${n}"]`, ...by })
-    }
+    const targets = Array.from({ length: 1_000 }, (_, n) => `["session","s${n}"]`)
+    await keeper.learn({ v: 1, seq: 1_000, targets })
     const one = { target: { kind: 'session', id: 'one more' }, reason: 'r' }
     const refused = await world.post('/v1/kills', one, await adminOf(world))
     expect(await problemIn(refused)).toMatchObject({ status: 409, reason: 'too_many_kills' })
