@@ -5,7 +5,7 @@ import type { Self } from './self.ts'
 /** Links a receipt to the head that `self` was read with, in the same transaction. */
 export const append = (
   storage: DurableObjectStorage,
-  self: Self,
+  self: Pick<Self, 'chain' | 'head' | 'flushed'>,
   entry: { kind: ReceiptKind; at: number; body: Body; secrets: Secrets },
   clock: () => number,
 ): StoredReceipt => {

@@ -1,12 +1,14 @@
 import type { DecisionRecord, RefusedBy } from '../audit/receipt.ts'
 import type { BudgetObject } from '../budget/object.ts'
 import { finish } from '../cedar/partial.ts'
+import type { CedarRecord } from '../cedar/value.ts'
 import { draw, levelAt, retryAfter } from '../settle/meters.ts'
 import { type Leg, SESSION } from '../settle/program.ts'
 import type { Charge } from '../settle/room.ts'
 import { type Settlement, type State, settle } from '../settle/settle.ts'
 import { type Dependence, dependenceOf } from './after.ts'
 import { approvalsFor, withRefusal } from './approvals.ts'
+import { readAtHand } from './at-hand.ts'
 import type { ApprovalUse, DecideCall, Decided, DecideItem, DecideReply, Refused } from './call.ts'
 import { append } from './chain.ts'
 import { decidedOf } from './decided.ts'
@@ -21,7 +23,7 @@ import { keepRedeemable } from './redeem.ts'
 import { findReply, keepReply } from './replies.ts'
 import { isTaken } from './revocations.ts'
 import { openSelf, type Self } from './self.ts'
-import { readSession, type Session, sessionValue, takeStep } from './session.ts'
+import { type Session, sessionValue, takeStep } from './session.ts'
 import { forbidsOf, hintUntil, keepStepUp } from './step-ups.ts'
 import { stoppedBy } from './stopped.ts'
 import { planSweep } from './sweep.ts'
@@ -78,27 +80,34 @@ const decideItem = (
   clock: () => number,
   waits: Waits,
 ): Decided | Refused => {
-  const self = openSelf(storage, { tenant: call.tenant, chain, agent: call.agent })
+  const atHand = readAtHand(storage, item.step?.session)
+  const self = { ...(atHand.self ?? openSelf(storage, { tenant: call.tenant, chain, agent: call.agent })), chain }
   if (self.fork) return { kind: 'chain_fork' }
   const now = Math.max(call.now, self.head?.at ?? 0)
   if (call.proof && !claimProof(storage, call.proof)) return { kind: 'replayed_proof' }
 
-  const taken = call.lineage !== undefined && isTaken(storage, call.lineage)
+  const taken = call.lineage !== undefined && atHand.revocations && isTaken(storage, call.lineage)
   const kept = item.idempotency && findReply(storage, item.idempotency.key, now)
   // what deferred is decided anew once its wait has ended
   const earlier = kept && hasEnded(storage, kept.decided.evaluationId) ? undefined : kept
   if (earlier) {
     if (earlier.requestHash !== item.idempotency?.requestHash) return { kind: 'idempotency_mismatch' }
     // a stopped agent gets no permit, not even one that was decided before: it is judged anew, and denied
-    const stopped = self.suspended || taken || isKilled(storage, call.epoch, item.targets ?? [])
+    const stopped = self.suspended || taken || isKilled(storage, call.epoch, item.targets ?? [], atHand.epoch)
     if (!stopped || !permits(earlier.decided)) return { ...earlier.decided, replayed: true }
   }
 
   const newer = newerThan(self, call.bundle)
   if (newer) return { kind: 'stale_bundle', ...newer }
 
-  const session = item.step && readSession(storage, item.step.session)
-  const stopped = stoppedBy(storage, { ...call, taken, targets: item.targets, session })
+  const { session } = atHand
+  const stopped = stoppedBy(storage, {
+    taken,
+    ...(call.epoch && { epoch: call.epoch }),
+    known: atHand.epoch,
+    targets: item.targets,
+    session,
+  })
   const approvals = approvalsFor(storage, item, now)
   // while something was borrowed time went on, and what was held before may have ended
   const spendingAt = Math.max(now, clock())
@@ -106,7 +115,7 @@ const decideItem = (
     session: session === 'tampered' ? undefined : session,
     approved: approvals.approved,
     held: key => heldOf(storage, key, waits, spendingAt),
-    actionHash: item.actionHash,
+    unsettled: atHand.unknownOutcomes && isUnsettled(storage, item.actionHash),
   }
   const judged: Settled =
     denialOf(stopped ? { denied: { reason: stopped } } : item, self) ??
@@ -154,16 +163,19 @@ const decideItem = (
   if (call.bundle.seq !== self.bundle?.seq) {
     storage.sql.exec('UPDATE self SET bundle_seq = ?, bundle_hash = ?', call.bundle.seq, call.bundle.hash)
   }
-  if (call.proof || item.idempotency || item.step || settled.charges.length > 0 || !permits(settled)) {
-    planSweep(storage, clock())
-  }
+  const leaves = call.proof || item.idempotency || item.step || settled.charges.length > 0 || !permits(settled)
+  if (leaves && !atHand.sweepPlanned) planSweep(storage, clock())
   return decided
 }
 
 type Settled = Omit<Settlement, 'reason'> & Pick<DecisionRecord, 'reason' | 'problems'>
 
 /** An action that comes after others waits for them, unless it is denied anyway, and falls with them. */
-const dependent = (settled: Settled, { pending, failed }: Dependence, { suspended }: Self): Settled => {
+const dependent = (
+  settled: Settled,
+  { pending, failed }: Dependence,
+  { suspended }: Pick<Self, 'suspended'>,
+): Settled => {
   if (suspended || settled.outcome === 'deny' || (!failed && pending.length === 0)) return settled
   const nothing = { policies: settled.policies, charges: [], duties: { log: [] }, lifted: [] }
   if (failed) return { ...nothing, outcome: 'deny', reason: 'dependency_denied', missing: [] }
@@ -171,7 +183,10 @@ const dependent = (settled: Settled, { pending, failed }: Dependence, { suspende
 }
 
 /** A denial that the Worker settled before policy. The agent's own standing comes first. */
-const denialOf = ({ denied }: Pick<DecideItem, 'denied'>, { suspended }: Self): Settled | undefined =>
+const denialOf = (
+  { denied }: Pick<DecideItem, 'denied'>,
+  { suspended }: Pick<Self, 'suspended'>,
+): Settled | undefined =>
   denied && !suspended
     ? { outcome: 'deny', policies: [], missing: [], charges: [], duties: { log: [] }, lifted: [], ...denied }
     : undefined
@@ -179,34 +194,43 @@ const denialOf = ({ denied }: Pick<DecideItem, 'denied'>, { suspended }: Self): 
 /** What the state is read with, beside the agent's own. */
 type Knowing = Pick<State, 'approved' | 'held'> & {
   session: Session | undefined
-  /** Of the intent, where it is one action that is asked about. */
-  actionHash?: string
+  /** Of one action that is asked about: whether nobody knows what became of it before. */
+  unsettled?: boolean
 }
 
 export const stateOf = (
   storage: DurableObjectStorage,
   { suspended }: Pick<Self, 'suspended'>,
-  { session, approved, held, actionHash }: Knowing,
+  { session, approved, held, unsettled = false }: Knowing,
   now: number,
-): State => ({
-  suspended,
-  unsettled: actionHash !== undefined && isUnsettled(storage, actionHash),
-  meter: key => readLevel(storage, ruleKey(key)),
-  purse: (purse, counter) => leftIn(storage, purse, counter, now),
-  spent: key => readSpent(storage, key),
-  held,
-  finish: ({ residual }) => {
-    const lookup = (name: string) =>
-      name === SESSION ? sessionValue(session?.state, now, overdueReports(storage)) : undefined
-    const finished = finish(residual, lookup)
-    if (typeof finished === 'boolean') return finished
-    return finished.kind === 'fault' ? 'error' : 'unknown'
-  },
-  approved,
-})
+): State => {
+  let remembered: CedarRecord | undefined
+  const lookup = (name: string) => {
+    if (name !== SESSION) return undefined
+    remembered ??= sessionValue(session?.state, now, overdueReports(storage))
+    return remembered
+  }
+  return {
+    suspended,
+    unsettled,
+    meter: key => readLevel(storage, ruleKey(key)),
+    purse: (purse, counter) => leftIn(storage, purse, counter, now),
+    spent: key => readSpent(storage, key),
+    held,
+    finish: ({ residual }) => {
+      const finished = finish(residual, lookup)
+      if (typeof finished === 'boolean') return finished
+      return finished.kind === 'fault' ? 'error' : 'unknown'
+    },
+    approved,
+  }
+}
 
 /** What the object has seen, where the call was evaluated under less. One `seq` has one hash, the first that was seen. */
-export const newerThan = ({ bundle: seen }: Self, bundle: DecideCall['bundle']): DecideCall['bundle'] | undefined => {
+export const newerThan = (
+  { bundle: seen }: Pick<Self, 'bundle'>,
+  bundle: DecideCall['bundle'],
+): DecideCall['bundle'] | undefined => {
   if (!seen || bundle.seq > seen.seq) return undefined
   return bundle.seq < seen.seq || bundle.hash !== seen.hash ? seen : undefined
 }

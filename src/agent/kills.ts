@@ -58,17 +58,23 @@ export const learnEpoch = (storage: DurableObjectStorage, epoch: Epoch): void =>
 
 export const readEpoch = ({ sql }: DurableObjectStorage): Epoch => {
   const [row] = sql.exec<{ epoch: string }>('SELECT epoch FROM epoch')
-  return row ? JSON.parse(row.epoch) : { v: 1, seq: 0, targets: [] }
+  return epochIn(row?.epoch)
 }
+
+/** Reads the text of the one row. */
+export const epochIn = (text: string | undefined): Epoch =>
+  text === undefined ? { v: 1, seq: 0, targets: [] } : JSON.parse(text)
 
 /** Whether any of what an action is about was killed, by the newest epoch that is known here or there. */
 export const isKilled = (
   storage: DurableObjectStorage,
   told: Epoch | undefined,
   targets: readonly string[],
+  known = readEpoch(storage),
 ): boolean => {
-  if (told) learnEpoch(storage, told)
-  return readEpoch(storage).targets.some(target => targets.includes(target))
+  const isNews = told !== undefined && told.seq > known.seq
+  if (isNews) writeEpoch(storage, told)
+  return (isNews ? told : known).targets.some(target => targets.includes(target))
 }
 
 /** Writes the epoch where all Workers read it, until the newest is there. Only the alarm writes, one after the other. */

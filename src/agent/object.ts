@@ -77,6 +77,8 @@ export class AgentObject extends DurableObject<AgentEnv> {
   /** Forgotten whenever the object is: it only spares calls. */
   readonly #dry: Dry = new Map()
   readonly #clock = (): number => this.env.NOW?.() ?? Date.now()
+  /** The chain has the name of its object, so that a receipt shows whose it is. */
+  readonly #chain = this.ctx.id.name ?? this.ctx.id.toString()
   /** Who holds the line for the end of a wait. They are lost with the object, and ask again. */
   readonly #listeners = new Map<string, Set<() => void>>()
 
@@ -267,10 +269,5 @@ export class AgentObject extends DurableObject<AgentEnv> {
       this.#listeners.delete(id)
       for (const resolve of told) resolve()
     }
-  }
-
-  /** The chain has the name of its object, so that a receipt shows whose it is. */
-  get #chain(): string {
-    return this.ctx.id.name ?? this.ctx.id.toString()
   }
 }

@@ -46,9 +46,10 @@ export const keepPending = (
       until,
     )
   }
-  // what came from leases was noted when it was spent
-  storage.sql.exec('UPDATE reservation SET until = ? WHERE evaluation_id = ? AND until = 0', until, item.evaluationId)
   const shares = charges.some(charge => charge.kind === 'lease')
+  // what came from leases was noted when it was spent
+  if (shares)
+    storage.sql.exec('UPDATE reservation SET until = ? WHERE evaluation_id = ? AND until = 0', until, item.evaluationId)
   if (reserved.length === 0 && !shares && reportBy === undefined) return
   storage.sql.exec(
     'INSERT INTO pending (evaluation_id, seq, hash, action_hash, report_by, until) VALUES (?, ?, ?, ?, ?, ?)',

@@ -175,4 +175,5 @@ export const schema: readonly string[] = [
   'CREATE INDEX lease_by_key ON lease (key)',
   // What a human let the agent spend beyond such a budget, until its coordinator has heard of it; `told` is the call.
   'CREATE TABLE overdraft (lease TEXT PRIMARY KEY, coordinator TEXT NOT NULL, told TEXT NOT NULL) WITHOUT ROWID',
+  'CREATE INDEX pending_overdue ON pending (overdue) WHERE overdue = 1',
 ]

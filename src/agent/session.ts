@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import { type CedarRecord, recordOf, setOf } from '../cedar/value.ts'
 import { contentHash, jcs } from '../durable/hash.ts'
 import type { Step } from './call.ts'
@@ -29,12 +30,43 @@ export const readSession = ({ sql }: DurableObjectStorage, id: string): Session 
      LEFT JOIN session_step ON session_step.id = session.id AND session_step.seq = session.seq WHERE session.id = ?`,
     id,
   )
-  if (!row) return undefined
-  const { seq, hash, prev, entry } = row
-  const state: SessionState = JSON.parse(row.state)
-  if (prev === null || entry === null || linkHash(id, { seq, prev, entry }, state) !== hash) return 'tampered'
+  return row && sessionIn(id, [row.seq, row.hash, row.state, row.prev, row.entry])
+}
+
+/** Reads a session's row and that of its last step. */
+export const sessionIn = (
+  id: string,
+  [seq, hash, text, prev, entry]: [
+    seq: number | null,
+    hash: string | null,
+    state: string | null,
+    prev: string | null,
+    entry: string | null,
+  ],
+): Session | 'tampered' | undefined => {
+  if (seq === null || hash === null || text === null) return undefined
+  if (prev === null || entry === null) return 'tampered'
+  const known = proven.get(hash)
+  if (
+    known &&
+    known.text === text &&
+    known.entry === entry &&
+    known.prev === prev &&
+    known.seq === seq &&
+    known.id === id
+  )
+    return { seq, hash, state: known.state }
+  const state: SessionState = JSON.parse(text)
+  if (linkHash(id, { seq, prev, entry }, state) !== hash) return 'tampered'
   return { seq, hash, state }
 }
+
+/** Links whose hash was made or checked here, by it: what is the very same needn't be hashed again. */
+const proven = new LRUCache<string, Proven>({
+  maxSize: 4 * 1024 * 1024,
+  sizeCalculation: ({ text, entry }) => text.length + entry.length,
+})
+type Proven = { id: string; seq: number; prev: string; entry: string; text: string; state: SessionState }
 
 /** Adds a step to a session, in the transaction of the decision that allowed it. */
 export const takeStep = (
@@ -48,6 +80,8 @@ export const takeStep = (
   const state = stateAfter(before?.state, step, more.at)
   const link = { seq: (before?.seq ?? 0) + 1, prev: before?.hash ?? GENESIS, entry }
   const hash = linkHash(id, link, state)
+  const text = JSON.stringify(state)
+  proven.set(hash, { id, ...link, text, state })
   storage.sql.exec(
     'INSERT INTO session_step (id, seq, prev, hash, entry) VALUES (?, ?, ?, ?, ?)',
     id,
@@ -61,7 +95,7 @@ export const takeStep = (
     id,
     link.seq,
     hash,
-    JSON.stringify(state),
+    text,
     more.at,
   )
   return { seq: link.seq, hash }

@@ -8,11 +8,19 @@ export const stoppedBy = (
   {
     taken,
     epoch,
+    known,
     targets = [],
     session,
-  }: { taken: boolean; epoch?: Epoch; targets?: string[] | undefined; session: ReturnType<typeof readSession> },
+  }: {
+    taken: boolean
+    /** What the Worker told, and what is known here if that was read already. */
+    epoch?: Epoch
+    known?: Epoch
+    targets?: string[] | undefined
+    session: ReturnType<typeof readSession>
+  },
 ): 'revoked' | 'killed' | 'session_tampered' | undefined => {
   if (taken) return 'revoked'
-  if (isKilled(storage, epoch, targets)) return 'killed'
+  if (isKilled(storage, epoch, targets, known)) return 'killed'
   return session === 'tampered' ? 'session_tampered' : undefined
 }
