@@ -58,6 +58,7 @@ type Row = [
   ...Parameters<typeof sessionIn>[1],
 ]
 
+/** A bare parameter in an outer join would have SQLite prepare the statement anew each time that it is bound. */
 const SELECT = `
   SELECT
     (SELECT epoch FROM epoch),
@@ -69,5 +70,5 @@ const SELECT = `
     session.seq, session.hash, session.state, step.prev, step.entry
   FROM self
   LEFT JOIN receipt AS head ON head.seq = (SELECT max(seq) FROM receipt)
-  LEFT JOIN session ON session.id = ?
+  LEFT JOIN session ON session.id = '' || ?
   LEFT JOIN session_step AS step ON step.id = session.id AND step.seq = session.seq`

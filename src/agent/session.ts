@@ -27,7 +27,7 @@ export type StoredStep = { seq: number; prev: string; hash: string; entry: strin
 export const readSession = ({ sql }: DurableObjectStorage, id: string): Session | 'tampered' | undefined => {
   const [row] = sql.exec<{ seq: number; hash: string; state: string; prev: string | null; entry: string | null }>(
     `SELECT session.seq, session.hash, state, prev, entry FROM session
-     LEFT JOIN session_step ON session_step.id = session.id AND session_step.seq = session.seq WHERE session.id = ?`,
+     LEFT JOIN session_step ON session_step.id = session.id AND session_step.seq = session.seq WHERE session.id = '' || ?`,
     id,
   )
   return row && sessionIn(id, [row.seq, row.hash, row.state, row.prev, row.entry])
