@@ -19,14 +19,12 @@ export const settleAt = (
 
 /** What an object answers, by the deadline. */
 export const reached = async <T>(call: () => Promise<T>, deadlineMs = DEADLINE_MS): Promise<T | Unsettled> => {
-  const { promise: late, resolve } = Promise.withResolvers<Unsettled>()
-  const timer = setTimeout(resolve, deadlineMs, { unsettled: 'control_unreachable' })
+  // Not cleared: that would cost more than it holds, which goes with the request.
+  const late = scheduler.wait(deadlineMs).then((): Unsettled => ({ unsettled: 'control_unreachable' }))
   try {
     return await Promise.race([call(), late])
   } catch (error) {
     const overloaded = error instanceof Error && 'overloaded' in error && error.overloaded === true
     return { unsettled: overloaded ? 'overloaded' : 'control_unreachable' }
-  } finally {
-    clearTimeout(timer)
   }
 }

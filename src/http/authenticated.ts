@@ -102,7 +102,9 @@ export const verificationOf = (c: Context<AppEnv>, bundle: LoadedBundle): CallVe
     call: {
       method: c.req.method,
       // Whatever name the call came by, its proof speaks of the public one.
-      url: c.env.ORIGIN + new URL(c.req.url).pathname,
+      get url() {
+        return c.env.ORIGIN + new URL(c.req.url).pathname
+      },
       proof: c.req.header('dpop'),
       nonces: noncesOf(c.env.SIGNING_KEYS, identifier, now),
     },

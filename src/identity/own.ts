@@ -1,5 +1,6 @@
-import { CompactSign, createLocalJWKSet, errors, type JWTPayload, jwtVerify } from 'jose'
+import { createLocalJWKSet, errors, type JWTPayload, jwtVerify } from 'jose'
 import { publicJwks, type Signer, type SigningEnv } from './keys.ts'
+import { signCompact } from './sign.ts'
 
 /**
  * Tokens that the Worker makes for itself and others carry: bindings of denials, states of approvals, links. Each kind
@@ -9,9 +10,7 @@ export type OwnType = 'binding+jwt' | 'approval+jwt' | 'link+jwt'
 
 /** All but the signature follows from the claims. */
 export const signOwn = (signer: Signer, type: OwnType, claims: JWTPayload): Promise<string> =>
-  new CompactSign(new TextEncoder().encode(JSON.stringify(claims)))
-    .setProtectedHeader({ alg: signer.alg, typ: type, kid: signer.kid })
-    .sign(signer.key)
+  signCompact(signer, type, claims)
 
 /** Verifies what `signOwn` made for this tenant. `now` in milliseconds; half a minute of difference is borne. */
 export const verifyOwn = async (
