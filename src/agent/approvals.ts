@@ -27,15 +27,21 @@ export const approvalsFor = ({ sql }: DurableObjectStorage, item: DecideItem, no
   const { binding, approval: presented } = item
   const presentedRow = presented && sql.exec<Row>('SELECT * FROM approval WHERE id = ?', presented.id).toArray()[0]
   const refused = presented && (presented.verified ? refusalOf(presentedRow, item, now) : 'approval_unverifiable')
-  const standing = binding
-    ? sql.exec<Row>('SELECT * FROM approval WHERE scope IS NOT NULL AND until > ? AND uses > 0', now).toArray()
-    : []
-  const usable = [...(presentedRow && !refused ? [presentedRow] : []), ...standing]
-    .filter((row, index, all) => all.findIndex(other => other.id === row.id) === index)
-    .filter(row => refusalOf(row, item, now) === undefined)
-    .map(row => ({ row, lifts: liftsOf(row) }))
-  const lifting = (policy: string, textHash: string) =>
-    usable.find(({ lifts }) => lifts.some(lift => lift.policy === policy && lift.textHash === textHash))
+  const readUsable = () => {
+    const standing = binding
+      ? sql.exec<Row>('SELECT * FROM approval WHERE scope IS NOT NULL AND until > ? AND uses > 0', now).toArray()
+      : []
+    return [...(presentedRow && !refused ? [presentedRow] : []), ...standing]
+      .filter((row, index, all) => all.findIndex(other => other.id === row.id) === index)
+      .filter(row => refusalOf(row, item, now) === undefined)
+      .map(row => ({ row, lifts: liftsOf(row) }))
+  }
+  let usable: ReturnType<typeof readUsable> | undefined
+  const lifting = (policy: string, textHash: string) => {
+    // Most actions that a human could let pass need none.
+    usable ??= readUsable()
+    return usable.find(({ lifts }) => lifts.some(lift => lift.policy === policy && lift.textHash === textHash))
+  }
   const textHashes = new Map<string, string>()
 
   return {

@@ -1,7 +1,7 @@
 import type { Epoch } from './call.ts'
 import { epochIn, readEpoch } from './kills.ts'
 import type { Self } from './self.ts'
-import { type Session, sessionIn } from './session.ts'
+import { type Session, type StoredSession, sessionIn } from './session.ts'
 
 /** What nearly every decision reads of its object. */
 export type AtHand = {
@@ -17,8 +17,8 @@ export type AtHand = {
 }
 
 /** Reads it in one statement: in an object, asking costs more than what is read. */
-export const readAtHand = ({ sql }: DurableObjectStorage, session: string | undefined): AtHand => {
-  const [row] = sql.exec(SELECT, session ?? null).raw<Row>()
+export const readAtHand = (storage: DurableObjectStorage, session: string | undefined): AtHand => {
+  const [row] = storage.sql.exec(SELECT, session ?? null).raw<Row>()
   if (!row) {
     const nothing = { revocations: true, unknownOutcomes: true, sweepPlanned: false, session: undefined }
     // It may have been told of switches before anything was asked of it.
@@ -38,7 +38,7 @@ export const readAtHand = ({ sql }: DurableObjectStorage, session: string | unde
     revocations: revoked === 1,
     unknownOutcomes: unknown === 1,
     sweepPlanned: swept === 1,
-    session: session === undefined ? undefined : sessionIn(session, stored),
+    session: session === undefined ? undefined : sessionIn(storage, session, stored),
   }
 }
 
@@ -55,7 +55,7 @@ type Row = [
   seq: number | null,
   hash: string | null,
   at: number | null,
-  ...Parameters<typeof sessionIn>[1],
+  ...StoredSession,
 ]
 
 /** A bare parameter in an outer join would have SQLite prepare the statement anew each time that it is bound. */

@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache'
 import { type CedarRecord, recordOf, setOf } from '../cedar/value.ts'
 import { contentHash, jcs } from '../durable/hash.ts'
 import type { Step } from './call.ts'
@@ -24,49 +23,50 @@ export type Session = { seq: number; hash: string; state: SessionState }
 export type StoredStep = { seq: number; prev: string; hash: string; entry: string }
 
 /** `tampered` where the state isn't what the last step led to. */
-export const readSession = ({ sql }: DurableObjectStorage, id: string): Session | 'tampered' | undefined => {
-  const [row] = sql.exec<{ seq: number; hash: string; state: string; prev: string | null; entry: string | null }>(
+export const readSession = (storage: DurableObjectStorage, id: string): Session | 'tampered' | undefined => {
+  const [row] = storage.sql.exec<{
+    seq: number
+    hash: string
+    state: string
+    prev: string | null
+    entry: string | null
+  }>(
     `SELECT session.seq, session.hash, state, prev, entry FROM session
      LEFT JOIN session_step ON session_step.id = session.id AND session_step.seq = session.seq WHERE session.id = '' || ?`,
     id,
   )
-  return row && sessionIn(id, [row.seq, row.hash, row.state, row.prev, row.entry])
+  return row && sessionIn(storage, id, [row.seq, row.hash, row.state, row.prev, row.entry])
 }
 
-/** Reads a session's row and that of its last step. */
+/** What is stored of a session, and of its last step. */
+export type StoredSession = [
+  seq: number | null,
+  hash: string | null,
+  state: string | null,
+  prev: string | null,
+  entry: string | null,
+]
+
 export const sessionIn = (
+  storage: DurableObjectStorage,
   id: string,
-  [seq, hash, text, prev, entry]: [
-    seq: number | null,
-    hash: string | null,
-    state: string | null,
-    prev: string | null,
-    entry: string | null,
-  ],
+  [seq, hash, text, prev, entry]: StoredSession,
 ): Session | 'tampered' | undefined => {
   if (seq === null || hash === null || text === null) return undefined
   if (prev === null || entry === null) return 'tampered'
-  const known = proven.get(hash)
-  if (
-    known &&
-    known.text === text &&
-    known.entry === entry &&
-    known.prev === prev &&
-    known.seq === seq &&
-    known.id === id
-  )
-    return { seq, hash, state: known.state }
+  const known = proven.get(storage)
+  if (known && isSame(known, { id, seq, hash, prev, entry, text })) return known
   const state: SessionState = JSON.parse(text)
   if (linkHash(id, { seq, prev, entry }, state) !== hash) return 'tampered'
   return { seq, hash, state }
 }
 
-/** Links whose hash was made or checked here, by it: what is the very same needn't be hashed again. */
-const proven = new LRUCache<string, Proven>({
-  maxSize: 4 * 1024 * 1024,
-  sizeCalculation: ({ text, entry }) => text.length + entry.length,
-})
-type Proven = { id: string; seq: number; prev: string; entry: string; text: string; state: SessionState }
+/** By object, the last link that it made: a session that is still the very same needn't be hashed again. */
+const proven = new WeakMap<DurableObjectStorage, Session & SessionText>()
+type SessionText = StoredStep & { id: string; text: string }
+
+const isSame = (a: SessionText, b: SessionText): boolean =>
+  a.hash === b.hash && a.text === b.text && a.entry === b.entry && a.prev === b.prev && a.seq === b.seq && a.id === b.id
 
 /** Adds a step to a session, in the transaction of the decision that allowed it. */
 export const takeStep = (
@@ -81,7 +81,7 @@ export const takeStep = (
   const link = { seq: (before?.seq ?? 0) + 1, prev: before?.hash ?? GENESIS, entry }
   const hash = linkHash(id, link, state)
   const text = JSON.stringify(state)
-  proven.set(hash, { id, ...link, text, state })
+  proven.set(storage, { id, ...link, hash, text, state })
   storage.sql.exec(
     'INSERT INTO session_step (id, seq, prev, hash, entry) VALUES (?, ?, ?, ?, ?)',
     id,

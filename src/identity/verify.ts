@@ -92,7 +92,7 @@ export const verifyAccess = async (
   verification: Verification,
 ): Promise<(Signed & { issuer: Issuer }) | Detail | 'keys_unavailable'> => {
   const { tenant, bundle } = verification
-  const id = sha256(JSON.stringify([tenant, bundle.seq, bundle.hash, token]))
+  const id = JSON.stringify([tenant, bundle.seq, bundle.hash, sha256(token)])
   const seen = tokens.get(id)
   const signed = seen ?? (await read(token, issuers, verification))
   if (typeof signed === 'string') return signed
