@@ -17,6 +17,8 @@ const After = v.pipe(v.array(Id), v.maxLength(MAX_AFTER))
 export const linksOf = ({ context }: Ask, problems: Problem[]): Links => {
   const { after, continues } = context ?? {}
   const links: Links = {}
+  // most actions stand alone
+  if (after === undefined && continues === undefined) return links
   if (v.is(After, after)) links.after = [...new Set(after)]
   else if (after !== undefined) {
     const expected = `an array of at most ${MAX_AFTER} evaluation ids`

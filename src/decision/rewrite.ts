@@ -1,4 +1,5 @@
 import type { DecideItem } from '../agent/call.ts'
+import { rewrites } from '../policy/annotations.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import type { Program, Rewrite } from '../settle/program.ts'
 import type { Ask } from './ask.ts'
@@ -66,6 +67,7 @@ export const rewriteBy = (
   bundle: LoadedBundle,
 ): Rewrite | 'conflict' | undefined => {
   const rules = [...new Set(permits)].flatMap(policy => bundle.rules.get(policy) ?? [])
+  if (!rules.some(rewrites)) return undefined
   const mask = [...new Set(rules.flatMap(rule => rule.mask))].sort()
   const sets = new Map<string, unknown>()
   for (const { argument, value } of rules.flatMap(rule => rule.sets)) {

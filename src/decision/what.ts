@@ -105,10 +105,12 @@ const contextOf = (
   const known = new Map(declared)
   // Arguments are judged first, apart, so that pointers lead into the caller's own JSON.
   const given = readArguments(recordType(declared.get('arguments')?.type), properties, problems)
-  if (declared.has('now')) json.now = new Date(edge.now).toISOString()
+  const now = declared.get('now')
+  if (now && now.type.kind !== 'datetime') json.now = new Date(edge.now).toISOString()
   const environment = recordType(declared.get('environment')?.type)
   if (environment) json.environment = environmentOf(environment, ask, asserts, edge)
   const members = membersOf(declared, truth)
+  if (now?.type.kind === 'datetime') members.set('now', { kind: 'datetime', epoch: edge.now })
   const session = declared.get('session')
   // The agent's object knows it; here it is left open.
   if (session) members.set('session', unknown(SESSION, session.type))

@@ -1,7 +1,11 @@
 import type { EntityUid } from '../cedar/json.ts'
 
 /** An entity UID as Cedar writes it, `Type::"id"`: one text for one UID. */
-export const uidText = ({ type, id }: EntityUid): string => `${type}::"${id.replace(/["\\\p{Cc}]/gu, escaped)}"`
+export const uidText = ({ type, id }: EntityUid): string =>
+  `${type}::"${ESCAPED.test(id) ? id.replace(/["\\\p{Cc}]/gu, escaped) : id}"`
+
+/** Hardly any id has one of these. */
+const ESCAPED = /["\\\p{Cc}]/u
 
 /** The UID that `uidText` wrote. */
 export const readUid = (text: string): EntityUid => {
