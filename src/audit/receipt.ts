@@ -120,7 +120,9 @@ export const GENESIS = '-'
 
 export const commitment = (secret: Secret): string => contentHash([secret.salt, secret.value])
 
-export const linkHash = (link: Link): string => contentHash(link)
+/** Of the link's JCS form: names in order, and nothing that JSON would write otherwise. */
+export const linkHash = ({ at, bodyCommit, chain, kind, prev, seq, v }: Link): string =>
+  sha256(JSON.stringify({ at, bodyCommit, chain, kind, prev, seq, v }))
 
 export type Head = { seq: number; hash: string; at: number }
 

@@ -2,7 +2,9 @@ import * as v from 'valibot'
 import { TENANT_TARGET } from '../agent/kills.ts'
 import { ancestorsOf } from '../cedar/entities.ts'
 import type { EntityUid } from '../cedar/json.ts'
+import type { Caller, PrincipalChain } from '../identity/caller.ts'
 import { uidText } from '../identity/uid.ts'
+import type { LoadedBundle } from '../policy/load.ts'
 import type { Ask } from './ask.ts'
 import type { Call } from './call.ts'
 import { sessionOf } from './step.ts'
@@ -31,13 +33,35 @@ export const targetText = (target: Target): string =>
  * All that an action is about: whoever stops one of these stops it. A tool is the caller that asks (a gateway or a tool
  * server, by its name as the record has it), or what a gateway calls it in the request's `tool`.
  */
-export const targetsOf = (
-  ask: Ask,
-  { principals, groups, asserts }: Who,
-  call: Pick<Call, 'bundle' | 'caller'>,
-): string[] => {
-  const { actor, chain, user } = principals
+export const targetsOf = (ask: Ask, who: Who, call: Pick<Call, 'bundle' | 'caller'>): string[] => {
+  const { asserts } = who
   const stated = asserts && typeof ask.context?.tool === 'string' ? [ask.context.tool] : []
+  const targets: Target[] = [
+    { kind: 'session', id: sessionOf(ask, asserts, call.caller) },
+    { kind: 'action', id: ask.action.name },
+    ...(asserts ? [call.caller.name, ...stated] : []).map((id): Target => ({ kind: 'tool', id })),
+  ]
+  return [...new Set([...parties(who, call), ...targets.map(targetName)])]
+}
+
+/** Of all that acts. For an agent that speaks for itself they are the same each time. */
+const parties = (who: Who, { bundle, caller }: Pick<Call, 'bundle' | 'caller'>): readonly string[] => {
+  if (who.asserts) return partiesOf(who, bundle)
+  const known = partiesKnown.get(caller)
+  if (known && known.bundle === bundle && known.principals === who.principals) return known.names
+  const names = partiesOf(who, bundle)
+  partiesKnown.set(caller, { bundle, principals: who.principals, names })
+  return names
+}
+
+const partiesKnown = new WeakMap<
+  Caller,
+  { bundle: LoadedBundle; principals: PrincipalChain; names: readonly string[] }
+>()
+
+const partiesOf = ({ principals, groups, asserts }: Who, bundle: LoadedBundle): string[] => {
+  const { actor, chain, user } = principals
+  const groupsOf = (uid: EntityUid): EntityUid[] => ancestorsOf(uid, bundle.entities)
   const targets: Target[] = [
     { kind: 'tenant' },
     ...[actor, ...chain].map(({ type, id }): Target => ({ kind: 'agent', type, id })),
@@ -45,14 +69,9 @@ export const targetsOf = (
     // whom a gateway asks about may be a user itself
     ...(asserts ? [{ kind: 'user', type: actor.type, id: actor.id } as const] : []),
     ...[actor, ...chain, ...(user ? [user] : [])]
-      .flatMap(uid => groupsOf(uid, call))
-      .concat(groups.flatMap(group => [group, ...groupsOf(group, call)]))
+      .flatMap(groupsOf)
+      .concat(groups.flatMap(group => [group, ...groupsOf(group)]))
       .map(({ type, id }): Target => ({ kind: 'group', type, id })),
-    { kind: 'session', id: sessionOf(ask, asserts, call.caller) },
-    { kind: 'action', id: ask.action.name },
-    ...(asserts ? [call.caller.name, ...stated] : []).map((id): Target => ({ kind: 'tool', id })),
   ]
-  return [...new Set(targets.map(targetName))]
+  return targets.map(targetName)
 }
-
-const groupsOf = (uid: EntityUid, { bundle }: Pick<Call, 'bundle'>): EntityUid[] => ancestorsOf(uid, bundle.entities)

@@ -11,7 +11,9 @@ export const Entry = v.union([
 ])
 export type Entry = v.InferOutput<typeof Entry>
 
-export const writeEntry = (entry: Entry): Uint8Array => new TextEncoder().encode(jcs(entry))
+export const writeEntry = (entry: Entry): Uint8Array => new TextEncoder().encode(entryText(entry))
+
+export const entryText = (entry: Entry): string => jcs(entry)
 
 export const readEntry = (bytes: Uint8Array): Entry | undefined => {
   try {

@@ -1,6 +1,6 @@
 import type { Handler } from '../../durable/due.ts'
 import { addEntries, PUBLISH_MS, unpublished } from './append.ts'
-import { writeBundle, writeEntry } from './entry.ts'
+import { entryText, writeBundle } from './entry.ts'
 import { checkpointText, type NoteSignature, signatureLine } from './note.ts'
 import type { LogSigner } from './signer.ts'
 import { HASH_BYTES, hashesOf, hashRanges, type Tile, tilePath, WIDTH } from './tiles.ts'
@@ -109,7 +109,7 @@ const publish = async (storage: DurableObjectStorage, deps: PublishDeps): Promis
 const noteSigner = (storage: DurableObjectStorage, key: string, at: number): void => {
   const [known] = storage.sql.exec('SELECT leaf FROM signer WHERE key = ?', key)
   if (known) return
-  const leaf = addEntries(storage, [writeEntry({ key, at })])
+  const leaf = addEntries(storage, [entryText({ key, at })])
   storage.sql.exec('INSERT INTO signer (key, leaf) VALUES (?, ?)', key, leaf)
 }
 

@@ -131,7 +131,11 @@ const mask = (value: unknown, at: string, masking: Masking, depth: number): unkn
   return value
 }
 
+/** The least that any form has: `ab://c:d@`. */
+const SHORTEST = 9
+
 const maskText = (text: string, at: string, masking: Masking): string => {
+  if (text.length < SHORTEST) return text
   const form = FORMS.find(([, pattern]) => pattern.test(text))?.[0] ?? (hasCard(text) ? 'card_number' : undefined)
   return form === undefined ? text : masked(form, at, masking)
 }
