@@ -58,11 +58,14 @@ export const refill = (storage: DurableObjectStorage, from: number, now: number)
   return { from: start, to: head.seq }
 }
 
-/** Sends the next batch; says whether there may be more to send. */
+/**
+ * Sends the next batch; says whether more has been waiting. What came while it was under way waits for others, as the
+ * first did: else a busy object would send on and on, a few at a time.
+ */
 const flushBatch = async (storage: DurableObjectStorage, collectors: Collectors): Promise<boolean> => {
   const self = readSelf(storage)
   if (!self || self.fork) return false
-  const receipts = nextBatch(storage, self.flushed)
+  const { receipts, full } = nextBatch(storage, self.flushed)
   const last = receipts.at(-1)
   if (!last) return false
   const { tenant, chain, agent, flushed } = self
@@ -87,16 +90,16 @@ const flushBatch = async (storage: DurableObjectStorage, collectors: Collectors)
         storage.sql.exec('UPDATE self SET flushed = ? WHERE flushed = ?', last.seq, flushed)
         planPrune(storage)
       })
-      return true
+      return full
   }
 }
 
-const nextBatch = (storage: DurableObjectStorage, flushed: number): StoredReceipt[] => {
+const nextBatch = (storage: DurableObjectStorage, flushed: number): { receipts: StoredReceipt[]; full: boolean } => {
   let chars = 0
   const receipts = receiptsAfter(storage, flushed, BATCH)
   const over = receipts.findIndex(({ body, secrets }, index) => {
     chars += body.length + secrets.length
     return index > 0 && chars > BATCH_CHARS
   })
-  return over === -1 ? receipts : receipts.slice(0, over)
+  return over === -1 ? { receipts, full: receipts.length === BATCH } : { receipts: receipts.slice(0, over), full: true }
 }
