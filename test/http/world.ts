@@ -73,7 +73,7 @@ export const createWorld = async (
   const compiled = env.TEST_BUNDLES[options.folder ?? 'desk']
   if (!compiled?.bundle) throw new Error(`test/fixtures/${options.folder}: ${compiled?.problems.join('\n')}`)
   const base = structuredClone(compiled.bundle)
-  const issuers = [...base.settings.issuers, developmentIssuer]
+  const issuers = [...base.settings.issuers, { ...developmentIssuer }]
   base.settings = { ...base.settings, ...options.settings, tenant, issuers }
   options.change?.(base)
   let seq = 0
