@@ -141,6 +141,23 @@ const story = async (origin: string, state: string): Promise<number> => {
   )
   await ask('case-runner: refund 5.00', 'allow', runner.ask(refund(500), order('o-1001')))
   await ask('case-runner: refund 20.00, beyond its grant', 'deny', runner.ask(refund(2_000), order('o-1001')))
+  const twenty = await runner.asking([
+    {
+      type: 'countersign_grant',
+      actions: ['refund'],
+      resources: [order('o-1001')],
+      arguments: { amount: { lte: 2_000 } },
+    },
+  ])
+  const { task: asked } = await twenty()
+  await eva.post(`/v1/escalations/${asked?.id}/votes`, { vote: 'approve', reason: 'two parcels are back' })
+  const { child: wider } = await twenty()
+  if (!wider) throw new Error('eva approved more, and it was not given')
+  await ask(
+    'case-runner, which eva of finance let have more: the same',
+    'allow',
+    wider.ask(refund(2_000), order('o-1001')),
+  )
   await ask('case-runner: look at another order', 'deny', runner.ask({ name: 'viewOrder' }, order('o-1002')))
 
   await admin.post('/v1/agents/Agent/support-bot/suspend', { reason: 'shown in the demo' })

@@ -1,7 +1,7 @@
 import { outside, type Scope } from '../escalation/scope.ts'
 import type { Liftable } from '../settle/program.ts'
 import type { Settlement } from '../settle/settle.ts'
-import type { Approval, ApprovalUse, DecideItem } from './call.ts'
+import type { Approval, ApprovalUse, Binding, DecideItem, StepUp } from './call.ts'
 
 /** Why an approval that was presented doesn't help. */
 export type ApprovalRefusal =
@@ -13,6 +13,9 @@ export type ApprovalRefusal =
   | 'approval_expired'
   | 'approval_void'
 
+/** What is to be allowed, and the approval that came with it. */
+type Presenting = Pick<DecideItem, 'binding' | 'approval'>
+
 /** The approvals that may speak for one item: the one that was presented, and standing ones. */
 export type Approvals = {
   /** Whether a human's approval lifts this forbid for this very action. */
@@ -23,7 +26,7 @@ export type Approvals = {
   refusal: (policies: string[]) => ApprovalRefusal | undefined
 }
 
-export const approvalsFor = ({ sql }: DurableObjectStorage, item: DecideItem, now: number): Approvals => {
+export const approvalsFor = ({ sql }: DurableObjectStorage, item: Presenting, now: number): Approvals => {
   const { binding, approval: presented } = item
   const presentedRow = presented && sql.exec<Row>('SELECT * FROM approval WHERE id = ?', presented.id).toArray()[0]
   const refused = presented && (presented.verified ? refusalOf(presentedRow, item, now) : 'approval_unverifiable')
@@ -72,6 +75,19 @@ export const approvalsFor = ({ sql }: DurableObjectStorage, item: DecideItem, no
   }
 }
 
+/** One approval, where it lifts all of these; `consume` only in the transaction that does what it allows. */
+export const approvalFor = (
+  storage: DurableObjectStorage,
+  { approval, binding, forbids }: { approval: string; binding: Binding; forbids: StepUp['forbids'] },
+  now: number,
+): { consume: (by: string) => ApprovalUse[] } | { kind: 'refused'; reason: ApprovalRefusal } => {
+  const approvals = approvalsFor(storage, { binding, approval: { id: approval, verified: true } }, now)
+  const policies = forbids.map(({ policy }) => policy)
+  return forbids.every(forbid => approvals.approved(forbid.policy, forbid))
+    ? { consume: by => approvals.consume(policies, by) }
+    : { kind: 'refused', reason: approvals.refusal(policies) ?? 'approval_void' }
+}
+
 /** Keeps what a human granted. Again is no harm. */
 export const keepApproval = ({ sql }: DurableObjectStorage, approval: Approval): void => {
   const { id, task, actionHash, bindingHash, lifts, until, uses, scope } = approval
@@ -105,7 +121,7 @@ type Row = {
 const liftsOf = ({ lifts }: Row): Approval['lifts'] => JSON.parse(lifts)
 
 /** The state of the approval comes after its scope: whoever asks for something else learns nothing of it. */
-const refusalOf = (row: Row | undefined, { binding }: DecideItem, now: number): ApprovalRefusal | undefined => {
+const refusalOf = (row: Row | undefined, { binding }: Presenting, now: number): ApprovalRefusal | undefined => {
   if (!row) return 'approval_unverifiable'
   if (!binding) return undefined
   const scope: Scope | undefined = row.scope === null ? undefined : JSON.parse(row.scope)

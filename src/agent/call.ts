@@ -53,9 +53,20 @@ export type DelegateCall = {
   lineage: Lineage
   /** What leaves the agent's purse; `holder` is the name of the object that gets it, `until` in milliseconds. */
   slice?: { purse: string; uses: number | null; amount: number | null; holder: string; until: number }
+  /** Where it has more than there is to hand on: the humans' approval of just that. */
+  widened?: { approval: string; binding: Binding; forbids: StepUp['forbids'] }
   body: Body
   secrets: Secrets
 }
+
+/** Asks whether humans allow a delegation more than there is to hand on, and who must be asked if nobody was yet. */
+export type WidenCall = Omit<DelegateCall, 'slice' | 'widened'> & { terms: Omit<StepUp, 'expiresAt'> }
+
+export type WidenReply =
+  | { kind: 'approved'; approval: string }
+  /** They are being asked: about `id`, the exchange that was the first to ask for it. */
+  | { kind: 'pending'; task: string; id: string }
+  | { kind: 'refused'; reason: Reason; retryAfter?: number }
 
 export type DelegateReply =
   | { kind: 'delegated'; at: number; receipt: { seq: number; hash: string } }

@@ -1,12 +1,13 @@
+import type { Reason } from '../decision/reasons.ts'
 import { type Handler, plan } from '../durable/due.ts'
+import { approvalFor } from './approvals.ts'
 import type { DelegateCall, DelegateReply, FundCall, Reclaimed } from './call.ts'
 import { append } from './chain.ts'
 import { takeAttempt } from './decide.ts'
-
 import { claimProof } from './proofs.ts'
 import { leftIn, openPurse, readPurse } from './purses.ts'
 import { isTaken } from './revocations.ts'
-import { openSelf } from './self.ts'
+import { openSelf, type Self } from './self.ts'
 import { planSweep } from './sweep.ts'
 
 /** How long after a purse has lapsed it is asked for what is left: clocks differ, and its own slices come back first. */
@@ -24,15 +25,13 @@ export const delegate = (
 ): DelegateReply =>
   storage.transactionSync(() => {
     const self = openSelf(storage, { tenant: call.tenant, chain, agent: call.agent })
-    if (self.fork) return { kind: 'refused', reason: 'chain_fork' }
     const now = Math.max(call.now, self.head?.at ?? 0)
     planSweep(storage, clock())
-    if (call.proofs.some(proof => !claimProof(storage, proof))) return { kind: 'refused', reason: 'invalid_dpop_proof' }
-    const room = takeAttempt(storage, call.attempts, now)
-    if (!room.taken) return { kind: 'refused', reason: 'too_many_attempts', retryAfter: room.retryAfter }
-    if (self.suspended) return { kind: 'refused', reason: 'suspended' }
-    if (isTaken(storage, call.lineage)) return { kind: 'refused', reason: 'revoked' }
-    const { slice } = call
+    const no = objectionTo(storage, self, call, now)
+    if (no) return no
+    const { slice, widened } = call
+    const approvals = widened && approvalFor(storage, widened, now)
+    if (approvals && 'kind' in approvals) return approvals
     if (slice) {
       const { uses, amount, purse } = slice
       const enough =
@@ -57,11 +56,32 @@ export const delegate = (
     const { seq, hash } = append(
       storage,
       self,
-      { kind: 'delegation', at: now, body: call.body, secrets: call.secrets },
+      {
+        kind: 'delegation',
+        at: now,
+        body: { ...call.body, ...(approvals && { approvals: approvals.consume(call.id) }) },
+        secrets: call.secrets,
+      },
       clock,
     )
     return { kind: 'delegated', at: now, receipt: { seq, hash } }
   })
+
+/** What keeps an agent from handing anything on now, whatever it is. */
+export const objectionTo = (
+  storage: DurableObjectStorage,
+  self: Self,
+  { proofs, attempts, lineage }: Pick<DelegateCall, 'proofs' | 'attempts' | 'lineage'>,
+  now: number,
+): Extract<DelegateReply, { kind: 'refused' }> | undefined => {
+  const refused = (reason: Reason) => ({ kind: 'refused', reason }) as const
+  if (self.fork) return refused('chain_fork')
+  if (proofs.some(proof => !claimProof(storage, proof))) return refused('invalid_dpop_proof')
+  const room = takeAttempt(storage, attempts, now)
+  if (!room.taken) return { ...refused('too_many_attempts'), retryAfter: room.retryAfter }
+  if (self.suspended) return refused('suspended')
+  return isTaken(storage, lineage) ? refused('revoked') : undefined
+}
 
 /** Opens the purse that a delegation moved here. */
 export const fund = (storage: DurableObjectStorage, { id, ...purse }: FundCall, now: number): void =>

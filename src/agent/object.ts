@@ -35,6 +35,8 @@ import type {
   StandingCall,
   Status,
   Waiting,
+  WidenCall,
+  WidenReply,
 } from './call.ts'
 import { decide, decideSharing } from './decide.ts'
 import { delegate, fund, reclaim, returning } from './delegate.ts'
@@ -61,6 +63,7 @@ import { setStanding } from './standing.ts'
 import { openRequest } from './step-ups.ts'
 import { planSweep, sweeping } from './sweep.ts'
 import { expiring, readWait, wake } from './waits.ts'
+import { widen } from './widen.ts'
 
 /** What the object needs of its Worker. `NOW` is there in tests alone. */
 export type AgentEnv = {
@@ -142,6 +145,10 @@ export class AgentObject extends DurableObject<AgentEnv> {
 
   delegate(call: DelegateCall): DelegateReply {
     return delegate(this.ctx.storage, this.#chain, call, this.#clock)
+  }
+
+  widen(call: WidenCall): WidenReply {
+    return widen(this.ctx.storage, this.#chain, call, this.#clock)
   }
 
   fund(call: FundCall): void {

@@ -44,7 +44,7 @@ export const resolve = (
       ...Object.fromEntries(Object.entries(secrets).map(([name, value]) => [name, commitment(value)])),
     }
     append(storage, self, { kind: 'escalation', at: Math.max(call.at, self.head?.at ?? 0), body, secrets }, clock)
-    sql.exec('INSERT INTO resolution (task, until) VALUES (?, ?)', call.task, call.at + KEEP_MS)
+    sql.exec('INSERT INTO resolution (task, until, status) VALUES (?, ?, ?)', call.task, call.at + KEEP_MS, call.status)
     if (call.approval) keepApproval(storage, call.approval)
     // What was asked for is on record as far as it must be, and with whoever was asked.
     sql.exec(
@@ -62,7 +62,8 @@ export const revoke = (storage: DurableObjectStorage, approval: string): { revok
   return { revoked: rowsWritten > 0 }
 }
 
-const REASONS = {
+/** Why what was asked for is denied. */
+export const REASONS = {
   denied: 'approval_denied',
   expired: 'approval_timeout',
   cancelled: 'approval_cancelled',

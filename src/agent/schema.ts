@@ -176,4 +176,6 @@ export const schema: readonly string[] = [
   // What a human let the agent spend beyond such a budget, until its coordinator has heard of it; `told` is the call.
   'CREATE TABLE overdraft (lease TEXT PRIMARY KEY, coordinator TEXT NOT NULL, told TEXT NOT NULL) WITHOUT ROWID',
   'CREATE INDEX pending_overdue ON pending (overdue) WHERE overdue = 1',
+  // How a request for approval ended; null in rows of before.
+  'ALTER TABLE resolution ADD COLUMN status TEXT',
 ]

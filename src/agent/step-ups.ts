@@ -20,12 +20,16 @@ export const keepStepUp = (
 ): void => {
   // A Worker of an earlier version says nothing that an approval could bind: there the denial is just that.
   if (!item.binding) return
-  const stepUp: StepUp = { ...item.binding, forbids: forbidsOf(item, settled), expiresAt: hintUntil(at.now) }
-  storage.sql.exec(
+  const stepUp = { ...item.binding, forbids: forbidsOf(item, settled), expiresAt: hintUntil(at.now) }
+  putStepUp(storage, item.evaluationId, stepUp, at.seq)
+}
+
+export const putStepUp = ({ sql }: DurableObjectStorage, evaluationId: string, stepUp: StepUp, seq: number): void => {
+  sql.exec(
     'INSERT INTO step_up (evaluation_id, until, seq, terms) VALUES (?, ?, ?, ?)',
-    item.evaluationId,
+    evaluationId,
     stepUp.expiresAt,
-    at.seq,
+    seq,
     JSON.stringify(stepUp),
   )
 }
@@ -55,15 +59,19 @@ export const openRequest = (storage: DurableObjectStorage, { evaluationId, at }:
   if (row.task !== null) return { kind: 'open', task: row.task, stepUp: row.terms }
   const { expiresAt }: StepUp = JSON.parse(row.terms)
   if (at > expiresAt + SKEW_MS) return { kind: 'expired' }
+  if (tooManyWait(storage)) return { kind: 'too_many' }
+  const task = randomBytes(32).toString('base64url')
+  sql.exec('UPDATE step_up SET task = ?, until = ? WHERE evaluation_id = ?', task, at + KEEP_MS, evaluationId)
+  return { kind: 'open', task, stepUp: row.terms }
+}
+
+export const tooManyWait = ({ sql }: DurableObjectStorage): boolean => {
   const { waiting } = sql
     .exec<{ waiting: number }>(
       'SELECT count(*) AS waiting FROM step_up WHERE task IS NOT NULL AND task NOT IN (SELECT task FROM resolution)',
     )
     .one()
-  if (waiting >= MOST_WAITING) return { kind: 'too_many' }
-  const task = randomBytes(32).toString('base64url')
-  sql.exec('UPDATE step_up SET task = ?, until = ? WHERE evaluation_id = ?', task, at + KEEP_MS, evaluationId)
-  return { kind: 'open', task, stepUp: row.terms }
+  return waiting >= MOST_WAITING
 }
 
 /** Of one agent. Humans who are asked without end approve without looking. */

@@ -1,29 +1,28 @@
-import { base64url } from 'jose'
 import { uuidv7 } from 'uuidv7'
-import type { DelegateReply, ProofClaim } from '../agent/call.ts'
+import type { DelegateCall, DelegateReply, ProofClaim } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
 import { sealSecrets } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
-import { type Body, commitment, type Secret } from '../audit/receipt.ts'
-import type { EntityUid } from '../cedar/json.ts'
 import { entityRef } from '../cedar/value.ts'
 import { agentName } from '../decision/prepare.ts'
 import { withDeadline } from '../durable/deadline.ts'
-import { sha256 } from '../durable/hash.ts'
+import type { EscalationObject } from '../escalation/object.ts'
 import type { PrincipalChain } from '../identity/caller.ts'
 import type { Grant, GrantItem } from '../identity/grant.ts'
 import type { Signer } from '../identity/keys.ts'
-import { lineageOf } from '../identity/lineage.ts'
+import { type Lineage, lineageOf } from '../identity/lineage.ts'
 import { MAX_ACTORS } from '../identity/mapping.ts'
 import { uidText } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import { mint, tooLarge } from './mint.ts'
 import { type Narrowed, narrow } from './narrow.ts'
 import type { Parties } from './parties.ts'
-import { isOAuthRefusal, type OAuthRefusal, oauthRefusal } from './refusal.ts'
+import { recordOf, subjectsOf } from './record.ts'
+import { isOAuthRefusal, type OAuthRefusal, oauthRefusal, refusedBy } from './refusal.ts'
 import type { ExchangeRequest } from './request.ts'
 import { takenNow } from './revocations.ts'
 import { deleteDelegation, insertDelegation } from './store.ts'
+import { widened } from './widening.ts'
 
 export type Exchanged = {
   token: string
@@ -39,6 +38,7 @@ export type ExchangeDeps = {
   bundle: LoadedBundle
   db: D1Database
   agents: DurableObjectNamespace<AgentObject>
+  escalations: DurableObjectNamespace<EscalationObject>
   signer: Signer
   /** Keys for what the tenant marks as personal in receipts. */
   vault: Vault
@@ -46,18 +46,21 @@ export type ExchangeDeps = {
   waitUntil: (work: Promise<unknown>) => void
 }
 
+/** The key of the new token, and what must not be used twice. */
+export type Held = { jkt: string; proofs: ProofClaim[] }
+
 /** The most that a delegation lives, in seconds. */
 const MAX_LIFE = 3_600
 const DEADLINE_MS = 5_000
 
 /**
  * Hands authority on (RFC 8693): never more than is there, on record before it is used, and what is countable moved
- * before any token speaks of it. `jkt` is the key of the new token, `proofs` what must not be used twice.
+ * before any token speaks of it. More than is there humans must allow, where the tenant lets them be asked.
  */
 export const exchange = async (
   request: ExchangeRequest,
   parties: Parties,
-  { jkt, proofs }: { jkt: string; proofs: ProofClaim[] },
+  held: Held,
   deps: ExchangeDeps,
 ): Promise<Exchanged | OAuthRefusal> => {
   const { bundle, now } = deps
@@ -65,7 +68,9 @@ export const exchange = async (
   const principals = principalsOf(request, parties, bundle)
   if (isOAuthRefusal(principals)) return principals
   const id = uuidv7()
-  const narrowed = narrow(delegator.grants ?? [], request.items, id, bundle.schema)
+  const narrowed = narrow(delegator.grants ?? [], request.items, id, bundle.schema, {
+    widening: bundle.settings.exchange?.widening !== undefined,
+  })
   if (isOAuthRefusal(narrowed)) return narrowed
 
   const from = lineageOf(delegator.principals, delegator.delegations ?? [], parties.since * 1000)
@@ -82,14 +87,18 @@ export const exchange = async (
     since: Math.floor(parties.since),
     issuedAt,
     expires,
-    jkt,
+    jkt: held.jkt,
     grants,
     ...(delegator.session !== undefined && { session: delegator.session }),
   })
   if (tooLarge(token))
     return oauthRefusal('invalid_authorization_details', 'grant_widens', 'the token would be too large')
 
-  const moved = await move({ id, principals, narrowed, lineage, from, jkt, proofs, expires, grants }, parties, deps)
+  const { added } = narrowed
+  const approved = added && (await widened(request, parties, { id, principals, added, from }, held, deps))
+  if (approved && isOAuthRefusal(approved)) return approved
+  const moving: Move = { id, principals, narrowed, lineage, from, ...held, expires, grants }
+  const moved = await move({ ...moving, ...(approved && { widened: approved }) }, parties, deps)
   if (moved) return moved
   return { token: await token.sign(deps.signer), id, expiresIn: expires - issuedAt, grants }
 }
@@ -109,14 +118,13 @@ const principalsOf = (
   return { actor: child, chain: same ? chain : [actor, ...chain], ...(user && { user }) }
 }
 
-type Move = {
+type Move = Held & {
   id: string
   principals: PrincipalChain
   narrowed: Narrowed
-  lineage: { keys: string[] }
-  from: { keys: string[]; since: number }
-  jkt: string
-  proofs: ProofClaim[]
+  lineage: Lineage
+  from: Lineage
+  widened?: DelegateCall['widened'] & object
   /** Seconds. */
   expires: number
   grants: GrantItem[]
@@ -157,7 +165,16 @@ const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise
       return oauthRefusal('invalid_grant', 'revoked')
     }
     const { actor } = delegator.principals
-    const { body, secrets } = recordOf(moving, parties)
+    const { body, secrets } = recordOf(
+      {
+        id,
+        principals,
+        jkt,
+        about: { expires_at: expires },
+        secrets: { grants, ...(narrowed.added && { added: narrowed.added }) },
+      },
+      parties,
+    )
     const reply = await withDeadline<DelegateReply>(
       agents.getByName(agentName(tenant, actor)).delegate({
         v: 1,
@@ -169,6 +186,7 @@ const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise
         proofs,
         lineage: from,
         ...(narrowed.slice && { slice: { ...narrowed.slice, holder, until } }),
+        ...(moving.widened && { widened: moving.widened }),
         body,
         secrets: await sealSecrets(secrets, subjectsOf(principals), bundle.settings.privacy, deps.vault),
       }),
@@ -176,9 +194,7 @@ const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise
     )
     if (reply.kind === 'refused') {
       deps.waitUntil(deleteDelegation(db, tenant, id))
-      if (reply.reason === 'too_many_attempts')
-        return oauthRefusal('slow_down', reply.reason, undefined, reply.retryAfter)
-      return oauthRefusal(reply.reason === 'invalid_dpop_proof' ? 'invalid_dpop_proof' : 'invalid_grant', reply.reason)
+      return refusedBy(reply)
     }
     if (narrowed.purse) await withDeadline(agents.getByName(holder).fund({ id, ...narrowed.purse, until }), DEADLINE_MS)
     return undefined
@@ -187,37 +203,6 @@ const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise
     return oauthRefusal('temporarily_unavailable', 'control_unreachable', undefined, 1)
   }
 }
-
-/** A delegation is about no resource; what an agent hands on may be about itself. */
-const subjectsOf = ({ actor, user }: PrincipalChain) => ({ resource: actor, ...(user && { user }) })
-
-const recordOf = (
-  { id, principals, jkt, expires, grants }: Move,
-  { delegator }: Parties,
-): { body: Body; secrets: Record<string, Secret> } => {
-  const { actor, chain, user } = principals
-  const secrets = {
-    caller: salted(delegator.name),
-    grants: salted(grants),
-    ...(user && { user: salted(bare(user)) }),
-  }
-  const committed = Object.entries(secrets).map(([name, secret]) => [name, commitment(secret)])
-  return {
-    body: {
-      agent: bare(delegator.principals.actor),
-      delegation: { id, to: bare(actor), chain: chain.map(bare), key: sha256(jkt), expires_at: expires },
-      ...Object.fromEntries(committed),
-    },
-    secrets,
-  }
-}
-
-const salted = (value: unknown): Secret => ({
-  salt: base64url.encode(crypto.getRandomValues(new Uint8Array(16))),
-  value: JSON.parse(JSON.stringify(value)),
-})
-
-const bare = ({ type, id }: EntityUid): EntityUid => ({ type, id })
 
 const flat = (grants: readonly Grant[]): GrantItem[] =>
   grants.flatMap(({ id, items }) => items.map(item => ({ ...item, grant: id })))

@@ -1,6 +1,7 @@
 import type { Reason } from '../decision/reasons.ts'
+import type { taskOf } from '../escalation/task.ts'
 
-/** RFC 6749, 5.2; RFC 8693, 2.2.2; RFC 9396, 5; RFC 9449, 5 and 8. */
+/** RFC 6749, 5.2; RFC 8628, 3.5; RFC 8693, 2.2.2; RFC 9396, 5; RFC 9449, 5 and 8. */
 export type OAuthError =
   | 'invalid_request'
   | 'invalid_grant'
@@ -10,6 +11,9 @@ export type OAuthError =
   | 'invalid_dpop_proof'
   | 'use_dpop_nonce'
   | 'unsupported_grant_type'
+  | 'authorization_pending'
+  | 'access_denied'
+  | 'expired_token'
   | 'slow_down'
   | 'temporarily_unavailable'
 
@@ -20,6 +24,8 @@ export type OAuthRefusal = {
   detail?: string
   /** Whole seconds. */
   retryAfter?: number
+  /** By which humans are asked, while it is pending. */
+  task?: Awaited<ReturnType<typeof taskOf>>['task']
 }
 
 export const oauthRefusal = (
@@ -35,3 +41,18 @@ export const oauthRefusal = (
 })
 
 export const isOAuthRefusal = (value: object): value is OAuthRefusal => 'error' in value && 'reason' in value
+
+/** What an agent's object refused. */
+export const refusedBy = ({ reason, retryAfter }: { reason: Reason; retryAfter?: number }): OAuthRefusal =>
+  oauthRefusal(ERRORS[reason] ?? 'invalid_grant', reason, undefined, retryAfter)
+
+const ERRORS: Partial<Record<Reason, OAuthError>> = {
+  too_many_attempts: 'slow_down',
+  too_many_requests: 'slow_down',
+  invalid_dpop_proof: 'invalid_dpop_proof',
+  approval_denied: 'access_denied',
+  approval_cancelled: 'access_denied',
+  approval_revoked: 'access_denied',
+  approval_timeout: 'expired_token',
+  approval_expired: 'expired_token',
+}

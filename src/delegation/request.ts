@@ -4,7 +4,7 @@ import { TypeName } from '../policy/tenant.ts'
 import type { OAuthRefusal } from './refusal.ts'
 import { oauthRefusal } from './refusal.ts'
 
-/** What a token exchange asks for (RFC 8693, 2.1), with what is ours: `agent`, `dpop_jkt` and `expires_in`. */
+/** What a token exchange asks for (RFC 8693, 2.1), with what is ours: the last four of the form. */
 export type ExchangeRequest = {
   subject: { token: string; kind: 'access' | 'id-jag' }
   /** The acting agent's own token, where the subject is a user. */
@@ -17,6 +17,8 @@ export type ExchangeRequest = {
   jkt?: string
   /** Seconds. */
   expiresIn?: number
+  /** What humans are told, where they are asked: the requester's words. */
+  justification?: string
 }
 
 const TYPE = 'urn:ietf:params:oauth:token-type:'
@@ -46,6 +48,7 @@ const Form = v.object({
   agent: v.optional(json(v.strictObject({ type: TypeName, id: v.pipe(v.string(), v.minLength(1), v.maxLength(256)) }))),
   dpop_jkt: v.optional(v.pipe(v.string(), v.regex(/^[\w-]{43}$/))),
   expires_in: v.optional(v.pipe(v.string(), v.regex(/^[1-9]\d{0,5}$/), v.transform(Number))),
+  justification: v.optional(v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(2_000))),
 })
 
 /** Reads the form of a request to the token endpoint. `identifier`: the only audience that tokens are minted for. */
@@ -74,7 +77,7 @@ export const readExchange = (form: URLSearchParams, identifier: string): Exchang
     return oauthRefusal('invalid_target', 'malformed_request')
   // Authority is asked for by authorization_details alone: a scope would be a promise that nothing keeps.
   if (request.scope) return oauthRefusal('invalid_scope', 'malformed_request')
-  const { actor_token: actor, agent, dpop_jkt: jkt, expires_in: expiresIn } = request
+  const { actor_token: actor, agent, dpop_jkt: jkt, expires_in: expiresIn, justification } = request
   return {
     subject: { token: request.subject_token, kind },
     items: request.authorization_details ?? [],
@@ -82,5 +85,6 @@ export const readExchange = (form: URLSearchParams, identifier: string): Exchang
     ...(agent && { agent }),
     ...(jkt !== undefined && { jkt }),
     ...(expiresIn !== undefined && { expiresIn }),
+    ...(justification !== undefined && { justification }),
   }
 }

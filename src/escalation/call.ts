@@ -1,5 +1,6 @@
 import type { EntityUid } from '../cedar/json.ts'
 import type { PrincipalChain } from '../identity/caller.ts'
+import type { GrantItem } from '../identity/grant.ts'
 import type { webhookFormats } from '../policy/approvers.ts'
 import type { StandingTerms } from '../policy/escalation.ts'
 import type { Scope, ScopeChoice } from './scope.ts'
@@ -42,6 +43,8 @@ export type OpenCall = {
   /** By approver group. */
   notify: Record<string, Target[]>
   callback?: { target: Target; state?: string; events?: string[] }
+  /** Where a delegation is to have more than there is to hand on, as JSON: `Widening`. */
+  widening?: string
   /** Hosts that may be called. */
   outgoing: string[]
   /** Of requests that may be answered together. */
@@ -49,6 +52,16 @@ export type OpenCall = {
   bundle: { seq: number; hash: string }
   at: number
   expiresAt: number
+}
+
+/** A delegation of more than there is: to whom, what is asked for, what the delegator has, and what would be added. */
+export type Widening = {
+  child: EntityUid
+  /** The user, where it isn't the delegator's token that says so. */
+  user?: EntityUid
+  asked: GrantItem[]
+  has: { grant: string; items: GrantItem[] }[]
+  added: { grant: string; items: GrantItem[] }[]
 }
 
 /** What one lifted forbid asks of humans. */

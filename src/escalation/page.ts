@@ -4,11 +4,12 @@ import type { HtmlEscapedString } from 'hono/utils/html'
 import type { Recorded } from '../audit/store.ts'
 import type { Ask } from '../decision/ask.ts'
 import { uidText } from '../identity/uid.ts'
-import type { EscalationState } from './call.ts'
+import type { EscalationState, Widening } from './call.ts'
 import { type StandingOffer, standingFields } from './standing-form.ts'
 import type { Listed } from './store.ts'
 import { STYLE } from './style.ts'
 import { progressOf } from './vote.ts'
+import { wideningSection } from './widening.ts'
 
 /**
  * The approver's page: who asks for whom, exactly what, what stopped it, and what went before. Plain HTML, no script.
@@ -45,7 +46,8 @@ export const page = (view: View): Html => {
   // A link that was used, and one of a request that is over, tell how it ended and nothing more.
   if (answered || (status !== 'pending' && status !== 'approving')) return document('Request for approval', ended(view))
   const ask: Ask = JSON.parse(open.ask)
-  const { user, chain } = open.principals
+  const widening: Widening | undefined = open.widening === undefined ? undefined : JSON.parse(open.widening)
+  const { user = widening?.user, chain } = open.principals
   const { approvals } = progressOf(state)
   return document(
     'Request for approval',
@@ -57,7 +59,13 @@ export const page = (view: View): Html => {
         ${chain.length === 0 ? '' : html`<dt>On behalf of</dt><dd><code>${chain.map(uidText).map(visible).join(', ')}</code></dd>`}
         ${user ? html`<dt>For the user</dt><dd><code>${visible(uidText(user))}</code></dd>` : ''}
         <dt>Wants to</dt>
-        <dd><code>${visible(ask.action.name)}</code> on <code>${visible(uidText(ask.resource))}</code></dd>
+        <dd>
+          ${
+            widening
+              ? html`give a task, and authority for it, to <code>${visible(uidText(widening.child))}</code>`
+              : html`<code>${visible(ask.action.name)}</code> on <code>${visible(uidText(ask.resource))}</code>`
+          }
+        </dd>
         <dt>Asked by</dt>
         <dd><code>${visible(open.requester)}</code> at ${time(open.at)}</dd>
         <dt>Until</dt>
@@ -80,6 +88,8 @@ export const page = (view: View): Html => {
         }
         ${stated(ask)}
       </section>
+
+      ${widening ? wideningSection(widening, visible) : ''}
 
       <section aria-labelledby="policies">
         <h2 id="policies">What stopped it</h2>

@@ -9,7 +9,7 @@ import { contentHash, sha256 } from '../durable/hash.ts'
 import type { Caller, PrincipalChain } from '../identity/caller.ts'
 import type { SigningEnv } from '../identity/keys.ts'
 import { uidText } from '../identity/uid.ts'
-import { escalationOf, groupsOf } from '../policy/escalation.ts'
+import { type Escalation, escalationOf, groupsOf } from '../policy/escalation.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import { barredFrom } from './approver.ts'
 import { bindingHash, readBinding } from './binding.ts'
@@ -99,7 +99,7 @@ export const takeKeyFor = async (
 export const requestOf = async (json: unknown, deps: RequestDeps, at = ''): Promise<OpenCall | Refusal> => {
   const submission = read(Submission, json, at)
   if (isRefusal(submission)) return submission
-  const { bundle, caller, tenant, now } = deps
+  const { bundle, caller, now } = deps
   const asking = who(submission, caller, bundle)
   if (isRefusal(asking)) return asking
   if (asking.unknown) return refusal(403, asking.unknown)
@@ -118,32 +118,66 @@ export const requestOf = async (json: unknown, deps: RequestDeps, at = ''): Prom
     return refusal(400, 'malformed_request', { pointer: '/requested_access/requested_until', detail: 'is past' })
 
   const { subject, action, resource, context } = submission
-  const agent = uidText(asking.principals.actor)
+  return openCall(
+    {
+      task,
+      evaluationId,
+      stepUp,
+      principals: stepUp.intent.principals,
+      ask: { subject, action, resource, context },
+      requester: caller.name,
+      requirements,
+      barred: barredFrom(stepUp.intent.principals, bundle),
+      ...(submission.client && { client: JSON.stringify(submission.client) }),
+      ...(justification !== undefined && { justification }),
+      ...(until !== undefined && { requestedUntil: Date.parse(until) }),
+      ...(callback && { callback }),
+    },
+    deps,
+  )
+}
+
+type Opening = Pick<
+  OpenCall,
+  | 'task'
+  | 'evaluationId'
+  | 'principals'
+  | 'requester'
+  | 'barred'
+  | 'client'
+  | 'justification'
+  | 'requestedUntil'
+  | 'callback'
+  | 'widening'
+> & {
+  stepUp: Omit<StepUp, 'expiresAt'>
+  ask: unknown
+  requirements: { terms: Escalation; requirement: Requirement }[]
+}
+
+/** What an escalation's object is opened with: how it is decided is settled here, and no later caller changes it. */
+export const openCall = (
+  { stepUp, ask, requirements, ...opening }: Opening,
+  { tenant, identifier, bundle, now }: Pick<RequestDeps, 'tenant' | 'identifier' | 'bundle' | 'now'>,
+): OpenCall => {
+  const { actor } = opening.principals
   const terms = requirements.map(({ terms: one }) => one)
   return {
     v: 1,
     tenant,
-    identifier: deps.identifier,
-    task,
-    evaluationId,
-    object: agentName(tenant, asking.principals.actor),
-    agent,
-    principals: stepUp.intent.principals,
+    identifier,
+    ...opening,
+    object: agentName(tenant, actor),
+    agent: uidText(actor),
     ...(stepUp.session !== undefined && { session: stepUp.session }),
-    ask: JSON.stringify({ subject, action, resource, context }),
+    ask: JSON.stringify(ask),
     intent: JSON.stringify(stepUp.intent),
     actionHash: stepUp.actionHash,
     bindingHash: stepUp.bindingHash,
-    requester: caller.name,
-    ...(submission.client && { client: JSON.stringify(submission.client) }),
-    ...(justification !== undefined && { justification }),
-    ...(until !== undefined && { requestedUntil: Date.parse(until) }),
     requirements: requirements.map(({ requirement }) => requirement),
-    barred: barredFrom(stepUp.intent.principals, bundle),
     notify: notifyOf(terms.flatMap(groupsOf), bundle),
-    ...(callback && { callback }),
     outgoing: bundle.settings.outgoing ?? [],
-    like: likeOf(stepUp, agent),
+    like: likeOf(stepUp, uidText(actor)),
     bundle: { seq: bundle.seq, hash: bundle.hash },
     at: now,
     expiresAt: now + Math.min(...terms.map(({ expiresMs }) => expiresMs)),
@@ -198,36 +232,35 @@ const denialOf = async (
   return { task, stepUp, evaluationId }
 }
 
-type Terms = NonNullable<ReturnType<typeof escalationOf>>
-
 /** What each forbid asks for now. `undefined` where one's text isn't what it was: its approval would be void. */
-const requirementsOf = (
-  { forbids }: StepUp,
-  { rules, texts }: LoadedBundle,
-): { terms: Terms; requirement: Requirement }[] | undefined => {
+const requirementsOf = ({ forbids }: StepUp, { rules, texts }: LoadedBundle): Opening['requirements'] | undefined => {
   const found = forbids.flatMap(({ policy, textHash }) => {
     const rule = rules.get(policy)
     const terms = rule && escalationOf(rule)
     if (!rule || !terms || rule.textHash !== textHash) return []
-    const requirement: Requirement = {
-      policy,
-      textHash,
-      text: texts.get(policy) ?? '',
-      ...(rule.doc !== undefined && { doc: rule.doc }),
-      group: terms.group,
-      approvals: terms.approvals,
-      chain: terms.chain,
-      ...(terms.remindMs !== undefined && { remindMs: terms.remindMs }),
-      validMs: terms.validMs,
-      approverReason: terms.reasons.approver,
-      signIn: terms.signIn,
-      ...(terms.standing && { standing: terms.standing }),
-      groupable: terms.groupable,
-    }
+    const { doc } = rule
+    const text = texts.get(policy) ?? ''
+    const requirement = requirementOf({ policy, textHash, text, ...(doc !== undefined && { doc }) }, terms)
     return [{ terms, requirement }]
   })
   return found.length === forbids.length ? found : undefined
 }
+
+export const requirementOf = (
+  named: Pick<Requirement, 'policy' | 'textHash' | 'text' | 'doc'>,
+  terms: Escalation,
+): Requirement => ({
+  ...named,
+  group: terms.group,
+  approvals: terms.approvals,
+  chain: terms.chain,
+  ...(terms.remindMs !== undefined && { remindMs: terms.remindMs }),
+  validMs: terms.validMs,
+  approverReason: terms.reasons.approver,
+  signIn: terms.signIn,
+  ...(terms.standing && { standing: terms.standing }),
+  groupable: terms.groupable,
+})
 
 const justificationOf = (
   { context }: Submission,
@@ -272,7 +305,7 @@ const notifyOf = (groups: string[], { settings }: LoadedBundle): Record<string, 
   )
 
 /** Of requests that differ only in what they are about: one agent, for one user, doing one thing to one type. */
-const likeOf = ({ intent, forbids }: StepUp, agent: string): string =>
+const likeOf = ({ intent, forbids }: Omit<StepUp, 'expiresAt'>, agent: string): string =>
   contentHash([
     agent,
     intent.principals.user ? uidText(intent.principals.user) : null,

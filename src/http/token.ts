@@ -1,10 +1,9 @@
 import { type Context, Hono } from 'hono'
 import { describeRoute, resolver } from 'hono-openapi'
 import * as v from 'valibot'
-import type { ProofClaim } from '../agent/call.ts'
 import { vaultOf } from '../audit/privacy/vault.ts'
 import { reasons } from '../decision/reasons.ts'
-import { exchange } from '../delegation/exchange.ts'
+import { exchange, type Held } from '../delegation/exchange.ts'
 import { type Parties, partiesOf } from '../delegation/parties.ts'
 import { isOAuthRefusal, type OAuthRefusal, oauthRefusal } from '../delegation/refusal.ts'
 import { ACCESS_TOKEN, readExchange } from '../delegation/request.ts'
@@ -34,6 +33,10 @@ const OAuthError = v.object({
   error_description: v.string(),
   reason: v.string(),
   detail: v.optional(v.string()),
+  /** Seconds until it may be asked again, while humans are asked (`authorization_pending`). */
+  interval: v.optional(v.number()),
+  /** By which they are asked: what `status_endpoint` answers. */
+  task: v.optional(v.record(v.string(), v.unknown())),
 })
 
 /** The token endpoint (RFC 6749, 3.2) for token exchange (RFC 8693). */
@@ -70,6 +73,7 @@ export const token = new Hono<AppEnv>().post(
       bundle,
       db: c.env.DB,
       agents: c.env.AGENT,
+      escalations: c.env.ESCALATION,
       signer: await signer(c.env),
       vault: vaultOf(c.env, c.var.place.tenant, c.var.now),
       now: c.var.now,
@@ -94,7 +98,7 @@ const holding = async (
   { bound, issuer, assertion }: Parties,
   named: string | undefined,
   { call, now }: Verification & { call: NonNullable<Verification['call']> },
-): Promise<{ jkt: string; proofs: ProofClaim[] } | OAuthRefusal> => {
+): Promise<Held | OAuthRefusal> => {
   const used = assertion ? [{ id: sha256(assertion.id), call: crypto.randomUUID(), until: assertion.exp * 1000 }] : []
   if (bound.length === 0 && named !== undefined) return { jkt: named, proofs: used }
   const proof = await checkProof(call.proof, {
@@ -123,10 +127,17 @@ const readForm = async (c: Context<AppEnv>): Promise<URLSearchParams | OAuthRefu
   return new URLSearchParams(new TextDecoder().decode(bytes))
 }
 
-const failed = (c: Context<AppEnv>, { error, reason, detail, retryAfter }: OAuthRefusal, nonce?: string): Response => {
+const failed = (c: Context<AppEnv>, refusal: OAuthRefusal, nonce?: string): Response => {
+  const { error, reason, detail, retryAfter, task } = refusal
   const status = error === 'temporarily_unavailable' ? 503 : error === 'slow_down' ? 429 : 400
   return c.json(
-    { error, error_description: reasons[reason], reason, ...(detail !== undefined && { detail }) },
+    {
+      error,
+      error_description: reasons[reason],
+      reason,
+      ...(detail !== undefined && { detail }),
+      ...(task && { interval: retryAfter, task }),
+    } satisfies v.InferInput<typeof OAuthError>,
     status,
     {
       'cache-control': 'no-store',

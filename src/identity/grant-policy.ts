@@ -1,5 +1,5 @@
 import { convert } from '../cedar/convert.ts'
-import { type Expr, FormatError, type PolicyJson } from '../cedar/json.ts'
+import { type Expr, FormatError, type PatternElem, type PolicyJson } from '../cedar/json.ts'
 import { loadPolicies, type PolicySet } from '../cedar/policies.ts'
 import type { ActionType, Schema, Type } from '../cedar/schema.ts'
 import { valueToJson } from '../cedar/value.ts'
@@ -75,10 +75,15 @@ const resourcesOf = ({ resources }: GrantItem, schema: Schema, problems: GrantPr
     return ['id' in resource ? { op: '==', entity: resource } : { op: 'is', entity_type: resource.type }]
   }) ?? [{ op: 'All' }]
 
+/** What an action's arguments are of. */
+export const argumentTypes = ({ context }: ActionType): ReadonlyMap<string, { type: Type }> => {
+  const declared = context.attributes.get('arguments')?.type
+  return declared?.kind === 'record' ? declared.attributes : new Map()
+}
+
 /** `undefined` where a condition can't be written for this action: then the action isn't granted. */
 const conditionsOf = (item: GrantItem, action: ActionType, problems: GrantProblem[]): Expr[] | undefined => {
-  const declared = action.context.attributes.get('arguments')?.type
-  const types = declared?.kind === 'record' ? declared.attributes : new Map<string, { type: Type }>()
+  const types = argumentTypes(action)
   const wrong = (name: string, problem: string): undefined => {
     problems.push({ pointer: `/arguments/${name}`, problem: `${action.uid.id}: ${problem}` })
   }
@@ -174,7 +179,8 @@ const literals = (type: Type, items: readonly unknown[]): Expr | undefined => {
 
 const joined = (expr: Expr | undefined, make: (expr: Expr) => Expr | undefined): Expr | undefined => expr && make(expr)
 
-const patternOf = (text: string) =>
+/** `*` stands for any characters. */
+export const patternOf = (text: string): PatternElem[] =>
   text
     .split('*')
     .flatMap((part, index) => [

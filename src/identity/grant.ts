@@ -64,7 +64,9 @@ export type Grant = { id: string; items: readonly GrantItem[] }
 
 /** Grants that one token may carry: one for each link of the longest chain. */
 export const MAX_GRANTS = 8
-const Details = v.pipe(v.array(GrantItem), v.minLength(1), v.maxLength(32))
+/** Their objects together. */
+export const MAX_ITEMS = 32
+const Details = v.pipe(v.array(GrantItem), v.minLength(1), v.maxLength(MAX_ITEMS))
 
 /**
  * The grants of a token. `counted`: whether its issuer may count, which is the Worker alone, since what is counted must

@@ -6,6 +6,7 @@ import { type RuleMeta, readAnnotations } from './annotations.ts'
 import { approverProblems } from './approvers.ts'
 import type { Bundle } from './bundle.ts'
 import { escalationOf, groupsOf } from './escalation.ts'
+import { exchangeProblems } from './exchange.ts'
 import { parseRate, type Rate } from './rate.ts'
 import type { Issuer, Tenant } from './tenant.ts'
 
@@ -50,7 +51,7 @@ export const loadBundle = (
   if (new Set(issuers.map(({ iss }) => iss)).size < issuers.length) return refuse('two issuers have one `iss`')
   const attempts = parseRate(settings.limits.attempts)
   if (attempts === undefined) return refuse(`limits.attempts is not a rate: ${settings.limits.attempts}`)
-  const [misfit] = approverProblems(settings, as.local)
+  const [misfit] = [...approverProblems(settings, as.local), ...exchangeProblems(settings)]
   if (misfit) return refuse(`tenant.json${misfit.pointer} ${misfit.problem}`)
   try {
     const schema = loadSchema(bundle.schema)

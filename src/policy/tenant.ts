@@ -3,6 +3,7 @@ import { readVkey, signatureTypes } from '../audit/log/note.ts'
 import { SourceId } from '../facts/declarations.ts'
 import { roles } from '../identity/caller.ts'
 import { approverSettings } from './approvers.ts'
+import { exchangeSettings } from './exchange.ts'
 import { parseRate } from './rate.ts'
 
 /**
@@ -185,6 +186,7 @@ export const Tenant = v.strictObject({
   data_classes: v.optional(DataClasses, {}),
   /** Actions whose permits are good for nothing until they are redeemed, once. */
   redeem_only: v.optional(v.array(v.string()), []),
+  ...exchangeSettings,
   limits: v.optional(
     v.strictObject({
       /** Decisions of one agent that end without an allow; beyond it calls are refused undecided. */

@@ -135,6 +135,22 @@ describe('what is refused, and where', () => {
       ['error rules.cedar:1:1 tenant.json has no approver group finance (add it to `approvers`)'],
     ],
     [
+      'a delegation that nobody can be asked about',
+      tenant({ exchange: { widening: { escalate: 'finance', approvals: '0' } } }),
+      [
+        'error tenant.json:6:16 exchange/widening/escalate there is no approver group finance',
+        'error tenant.json:7:17 exchange/widening/approvals reads wrong: @approvals("0") is not 1 to 20',
+      ],
+    ],
+    [
+      'a delegation that is asked about for less time than a reminder takes',
+      tenant({
+        approvers: { finance: { entity: { type: 'Agent', id: 'x' } } },
+        exchange: { widening: { escalate: 'finance', expires: '1h', remind: '2h' } },
+      }),
+      ['error tenant.json:16:14 exchange/widening/remind @remind comes no sooner than the request expires'],
+    ],
+    [
       'a field that is none of the resource',
       rules('@id("a") @mask("ssn") permit (principal, action, resource);'),
       ['error rules.cedar:1:10 @mask("ssn"): "ssn" is not a field (write @mask('],

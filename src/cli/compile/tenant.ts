@@ -1,6 +1,7 @@
 import type { Schema } from '../../cedar/schema.ts'
 import { checkIssuers } from '../../identity/check.ts'
 import { approverProblems } from '../../policy/approvers.ts'
+import { exchangeProblems } from '../../policy/exchange.ts'
 import { type Issuer, Tenant } from '../../policy/tenant.ts'
 import { type Diagnostic, error } from './diagnostic.ts'
 import { parseJsonFile } from './json-file.ts'
@@ -20,7 +21,7 @@ export const readTenant = async (
   const diagnostics = (await checkIssuers(tenant.issuers, tenant.outgoing)).map(({ pointer, problem }) =>
     error(`issuers${pointer} ${problem}`, { place: place(pointer) }),
   )
-  for (const { pointer, problem } of approverProblems(tenant, local))
+  for (const { pointer, problem } of [...approverProblems(tenant, local), ...exchangeProblems(tenant)])
     diagnostics.push(error(`${pointer.slice(1)} ${problem}`, { place: parsed.placeOf(pointer) }))
   for (const [index, issuer] of tenant.issuers.entries()) {
     if (issuer.development) {
