@@ -86,8 +86,10 @@ export type Reclaimed =
 export type RevokeCall = {
   v: 1
   key: string
-  /** Only what was issued until then, in milliseconds. */
+  /** Only what was issued until then, in milliseconds: what a security event takes. */
   before?: number
+  /** Where it is given back: what security events took as well. */
+  events?: boolean
   /** How long it has to be remembered: as long as a token from before may live. */
   until: number
   lifted: boolean

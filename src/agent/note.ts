@@ -1,6 +1,8 @@
-import type { NoteCall } from './call.ts'
+import type { NoteCall, ProofClaim } from './call.ts'
 import { append } from './chain.ts'
+import { claimProof } from './proofs.ts'
 import { openSelf } from './self.ts'
+import { planSweep } from './sweep.ts'
 
 /** Puts on a chain what happened beside decisions. */
 export const note = (
@@ -13,4 +15,17 @@ export const note = (
     const self = openSelf(storage, { tenant, chain, agent })
     const { seq, hash } = append(storage, self, { kind, at, body, secrets }, clock)
     return { seq, hash }
+  })
+
+/** The same for what may come again, which then changes nothing. */
+export const noteOnce = (
+  storage: DurableObjectStorage,
+  chain: string,
+  call: NoteCall,
+  claim: ProofClaim,
+  clock: () => number,
+): void =>
+  storage.transactionSync(() => {
+    planSweep(storage, clock())
+    if (claimProof(storage, claim)) note(storage, chain, call, clock)
   })

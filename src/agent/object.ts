@@ -42,7 +42,7 @@ import { decide, decideSharing } from './decide.ts'
 import { delegate, fund, reclaim, returning } from './delegate.ts'
 import { learnEpoch, publishing, readEpoch, readKills, setKill } from './kills.ts'
 import { type Dry, givingBack, sharedMeters } from './leases.ts'
-import { note } from './note.ts'
+import { note, noteOnce } from './note.ts'
 import { flushing, refill, unflushed } from './outbox.ts'
 import { report } from './outcome.ts'
 import { telling } from './overdrafts.ts'
@@ -178,6 +178,10 @@ export class AgentObject extends DurableObject<AgentEnv> {
 
   note(call: NoteCall): { seq: number; hash: string } {
     return note(this.ctx.storage, this.#chain, call, this.#clock)
+  }
+
+  noteOnce(call: NoteCall, claim: ProofClaim): void {
+    noteOnce(this.ctx.storage, this.#chain, call, claim, this.#clock)
   }
 
   /** The one task of a denied evaluation that a human may approve. */

@@ -16,16 +16,22 @@ export const isTaken = ({ sql }: DurableObjectStorage, { keys, since }: Lineage)
 /** Remembers what was taken away, or forgets it. Says at which time of the object this holds for decisions to come. */
 export const setRevoked = (
   storage: DurableObjectStorage,
-  { key, before, until, lifted, at }: RevokeCall,
+  { key, before, until, lifted, events, at }: RevokeCall,
   clock: () => number,
 ): { confirmedAt: number } =>
   storage.transactionSync(() => {
-    if (lifted) storage.sql.exec('DELETE FROM revoked WHERE key = ?', key)
+    const { sql } = storage
+    if (lifted) {
+      // What security events took stays, unless that is meant too.
+      sql.exec(`DELETE FROM revoked WHERE key = ? AND (event_before IS NULL OR ?)`, key, Number(events === true))
+      sql.exec('UPDATE revoked SET before = event_before WHERE key = ?', key)
+    }
     // Of two, the wider one holds.
     else
-      storage.sql.exec(
-        `INSERT INTO revoked (key, before, until) VALUES (?, ?, ?)
-         ON CONFLICT DO UPDATE SET before = max(before, excluded.before), until = max(until, excluded.until)`,
+      sql.exec(
+        `INSERT INTO revoked (key, before, event_before, until) VALUES (?1, ?2, ?2, ?3)
+         ON CONFLICT DO UPDATE SET before = max(before, ?2), until = max(until, ?3),
+           event_before = coalesce(max(event_before, ?2), event_before, ?2)`,
         key,
         before ?? null,
         until,

@@ -178,4 +178,7 @@ export const schema: readonly string[] = [
   'CREATE INDEX pending_overdue ON pending (overdue) WHERE overdue = 1',
   // How a request for approval ended; null in rows of before.
   'ALTER TABLE resolution ADD COLUMN status TEXT',
+  // Of what was taken away, what security events took.
+  'ALTER TABLE revoked ADD COLUMN event_before INTEGER',
+  'UPDATE revoked SET event_before = before',
 ]

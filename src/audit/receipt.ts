@@ -21,6 +21,9 @@ export type ReceiptKind =
   | 'escalation'
   | 'expiry'
   | 'delegation'
+  | 'revocation'
+  | 'restoration'
+  | 'security_event'
 
 /**
  * What a receipt's hash covers. The body is committed to, not embedded, so that personal values can be erased later

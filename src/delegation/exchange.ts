@@ -3,6 +3,7 @@ import type { DelegateCall, DelegateReply, ProofClaim } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
 import { sealSecrets } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
+import { isSealed } from '../audit/receipt.ts'
 import { entityRef } from '../cedar/value.ts'
 import { agentName } from '../decision/prepare.ts'
 import { withDeadline } from '../durable/deadline.ts'
@@ -10,11 +11,12 @@ import type { EscalationObject } from '../escalation/object.ts'
 import type { PrincipalChain } from '../identity/caller.ts'
 import type { Grant, GrantItem } from '../identity/grant.ts'
 import type { Signer } from '../identity/keys.ts'
-import { type Lineage, lineageOf } from '../identity/lineage.ts'
+import { entityKey, type Lineage, lineageOf } from '../identity/lineage.ts'
 import { MAX_ACTORS } from '../identity/mapping.ts'
 import { uidText } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import { mint, tooLarge } from './mint.ts'
+import { storedKey, withStored } from './names.ts'
 import { type Narrowed, narrow } from './narrow.ts'
 import type { Parties } from './parties.ts'
 import { recordOf, subjectsOf } from './record.ts'
@@ -137,35 +139,11 @@ type Move = Held & {
 const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise<OAuthRefusal | undefined> => {
   const { id, principals, narrowed, lineage, from, jkt, proofs, expires, grants } = moving
   const { delegator } = parties
-  const { tenant, bundle, now, db, agents } = deps
+  const { tenant, bundle, now, db, agents, vault } = deps
   const holder = agentName(tenant, principals.actor)
   const until = expires * 1000
   try {
-    await insertDelegation(db, {
-      tenant,
-      id,
-      parent: delegator.delegations?.[0] ?? null,
-      agent: uidText(principals.actor),
-      user: principals.user ? uidText(principals.user) : null,
-      holder,
-      lineage: JSON.stringify(lineage.keys),
-      grants: JSON.stringify(grants),
-      jkt,
-      issuedAt: now,
-      expiresAt: until,
-    })
-    // Read after this delegation stands there: whoever takes something away sees it, or is seen here.
-    const standing = await takenNow(
-      { keys: [...new Set([...from.keys, ...lineage.keys])], since: from.since },
-      db,
-      tenant,
-    )
-    if (standing) {
-      deps.waitUntil(deleteDelegation(db, tenant, id))
-      return oauthRefusal('invalid_grant', 'revoked')
-    }
-    const { actor } = delegator.principals
-    const { body, secrets } = recordOf(
+    const { body, secrets: clear } = recordOf(
       {
         id,
         principals,
@@ -175,6 +153,32 @@ const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise
       },
       parties,
     )
+    const secrets = await sealSecrets(clear, subjectsOf(principals), bundle.settings.privacy, vault)
+    const blinding = { privacy: bundle.settings.privacy, vault }
+    const user = principals.user ? entityKey(principals.user) : undefined
+    const named = user === undefined ? null : await storedKey(user, blinding)
+    await insertDelegation(db, {
+      tenant,
+      id,
+      parent: delegator.delegations?.[0] ?? null,
+      agent: uidText(principals.actor),
+      user: named,
+      secrets: JSON.stringify(secrets.user && isSealed(secrets.user) ? { user: secrets.user } : {}),
+      holder,
+      lineage: JSON.stringify(lineage.keys.map(key => (key === user ? named : key))),
+      grants: JSON.stringify(grants),
+      jkt,
+      issuedAt: now,
+      expiresAt: until,
+    })
+    // Read after this delegation stands there: whoever takes something away sees it, or is seen here.
+    const both = { keys: [...new Set([...from.keys, ...lineage.keys])], since: from.since }
+    const standing = await takenNow(await withStored(both, blinding), db, tenant)
+    if (standing) {
+      deps.waitUntil(deleteDelegation(db, tenant, id))
+      return oauthRefusal('invalid_grant', 'revoked')
+    }
+    const { actor } = delegator.principals
     const reply = await withDeadline<DelegateReply>(
       agents.getByName(agentName(tenant, actor)).delegate({
         v: 1,
@@ -188,7 +192,7 @@ const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise
         ...(narrowed.slice && { slice: { ...narrowed.slice, holder, until } }),
         ...(moving.widened && { widened: moving.widened }),
         body,
-        secrets: await sealSecrets(secrets, subjectsOf(principals), bundle.settings.privacy, deps.vault),
+        secrets,
       }),
       DEADLINE_MS,
     )

@@ -11,10 +11,13 @@ export const delegations = sqliteTable(
     parent: text(),
     /** Entities as Cedar writes them. */
     agent: text().notNull(),
+    /** Or what stands for the user, where the tenant marks users as personal. */
     user: text(),
+    /** JSON: who the user is, as receipts keep what may be personal. */
+    secrets: text().notNull().default('{}'),
     /** The name of the agent's object. */
     holder: text().notNull(),
-    /** JSON array: every key by which it can be taken away. */
+    /** JSON array: every key by which it can be taken away; the user's as `user` has it. */
     lineage: text().notNull(),
     /** JSON: the grants, as `authorization_details`. */
     grants: text().notNull(),
@@ -29,7 +32,7 @@ export const delegations = sqliteTable(
   ],
 )
 
-/** What was taken away: entities and delegations, by the keys that lineages name. */
+/** What was taken away: entities and delegations, by the keys that lineages name, or what stands for those. */
 export const revocations = sqliteTable(
   'revocations',
   {
@@ -37,6 +40,8 @@ export const revocations = sqliteTable(
     key: text().notNull(),
     /** Milliseconds: only what was issued until then. Absent: all of it. */
     before: integer(),
+    /** Of that, what security events took away: it stays when an admin gives back what an admin took. */
+    eventBefore: integer('event_before'),
     at: integer().notNull(),
     by: text().notNull(),
     reason: text().notNull(),

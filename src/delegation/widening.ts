@@ -68,7 +68,8 @@ export const widened = async (
         reason: 'approval_required',
         forbids: forbids.map(({ policy, textHash }) => ({ policy, text_hash: textHash })),
       },
-      secrets: { widening },
+      // Who the user is stands there by itself, where it can be erased.
+      secrets: { widening: { asked: widening.asked, has: widening.has, added: widening.added } },
     },
     parties,
   )

@@ -5,6 +5,7 @@ import type { OutPermit } from '../agent/call.ts'
 import { read } from '../decision/ask.ts'
 import { agentName } from '../decision/prepare.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
+import { noteTaking } from '../delegation/noted.ts'
 import { takeAway } from '../delegation/take-away.ts'
 import { entityKey } from '../identity/lineage.ts'
 import { uidText } from '../identity/uid.ts'
@@ -12,10 +13,17 @@ import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { inQuery, json, jsonBody, problems } from './describe.ts'
 import { problem } from './problem.ts'
+import { takingIo } from './taking.ts'
 import type { AppEnv } from './types.ts'
 
 /** Why an admin does it. */
 export const Why = v.object({ reason: v.pipe(v.string(), v.minLength(1), v.maxLength(1_000)) })
+
+const Resume = v.object({
+  ...Why.entries,
+  /** Give back as well what security events took until now. */
+  lift_events: v.optional(v.boolean(), false),
+})
 
 const Standing = v.object({
   suspended: v.boolean(),
@@ -28,6 +36,8 @@ const Standing = v.object({
   changed: v.boolean(),
   /** How many other agents hold something that comes from it, and were told. */
   descendants: v.number(),
+  /** Whether what security events took was given back. */
+  events_lifted: v.optional(v.boolean()),
 })
 
 /** A step of a session, as it was. */
@@ -92,7 +102,7 @@ const shown = ({ evaluationId, expiresAt }: OutPermit) => ({
 const stand = async (c: Context<AppEnv>, change: 'suspend' | 'resume'): Promise<Response> => {
   const body = await readBody(c)
   if (isRefusal(body)) return problem(body)
-  const why = read(Why, body.value)
+  const why = read(Resume, body.value)
   if (isRefusal(why)) return problem(why)
   const agent = agentOf(c)
   if (!known(c, agent)) return problem(refusal(404, 'not_found'))
@@ -105,26 +115,41 @@ const stand = async (c: Context<AppEnv>, change: 'suspend' | 'resume'): Promise<
     reason: why.reason,
     at: c.var.now,
   })
-  const { suspended, since, by, changed } = standing
+  const { suspended, since, by: last, changed } = standing
+  const by = c.var.session.caller.name
+  const { reason } = why
+  const events = change === 'resume' && why.lift_events
+  const object = agentName(tenant, agent)
+  const io = takingIo(c, c.var.session.bundle)
   // The agent's own object comes first: from then on it hands nothing on.
-  const { confirmedAt, told } = await takeAway(
+  const taken = await takeAway(
     {
       tenant,
       key: entityKey(agent),
-      by: c.var.session.caller.name,
-      reason: why.reason,
+      by,
+      reason,
       lifted: change === 'resume',
+      events,
       now: Math.max(c.var.now, standing.confirmedAt),
+      // What security events took it was told itself.
+      ...(events && { holder: object }),
     },
-    { db: c.env.DB, agents: c.env.AGENT },
+    io,
   )
+  const { confirmedAt, told } = taken
+  if (events && taken.changed)
+    await noteTaking(
+      { tenant, kind: 'restoration', of: agent, by, reason, about: { of: 'security_events' }, taken },
+      io,
+    )
   return c.json({
     suspended,
     ...(since !== undefined && { since: new Date(since).toISOString() }),
-    ...(by !== undefined && { by }),
+    ...(last !== undefined && { by: last }),
     confirmed_at: new Date(confirmedAt).toISOString(),
     changed,
     descendants: told,
+    ...(events && { events_lifted: taken.changed }),
   } satisfies v.InferOutput<typeof Standing>)
 }
 

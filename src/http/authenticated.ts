@@ -1,6 +1,8 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import type { ProofClaim } from '../agent/call.ts'
+import { vaultOf } from '../audit/privacy/vault.ts'
 import { type Refusal, refusal } from '../decision/refusal.ts'
+import { withStored } from '../delegation/names.ts'
 import { sha256 } from '../durable/hash.ts'
 import { nameOf } from '../durable/names.ts'
 import type { Caller, Role } from '../identity/caller.ts'
@@ -50,7 +52,7 @@ export const authenticated = (
     // A PEP asks about many agents: no one agent's object would see its proof a second time.
     const settled = settles && !caller.roles.includes('pep')
     if (proof && !settled && !(await claimed(c, caller, proof))) return problem(refusal(401, 'invalid_dpop_proof'))
-    const taken = await takenFrom(c, caller)
+    const taken = await takenFrom(c, caller, found.bundle)
     c.set('session', {
       bundle: found.bundle,
       caller,
@@ -135,8 +137,15 @@ const claimed = (c: Context<AppEnv>, { jkt = '' }: Caller, proof: ProofClaim): P
   c.env.AGENT.getByName(nameOf('proofs', c.get('place').tenant, jkt)).claim(proof)
 
 /** An agent that acts for itself alone has only its own object to ask, and that is asked anyway. */
-const takenFrom = async (c: Context<AppEnv>, { lineage }: Caller): Promise<'no' | 'yes' | 'unknown'> => {
+const takenFrom = async (
+  c: Context<AppEnv>,
+  { lineage }: Caller,
+  { settings: { privacy } }: LoadedBundle,
+): Promise<'no' | 'yes' | 'unknown'> => {
   if (!lineage || lineage.keys.length === 1) return 'no'
+  const blinding = { privacy, vault: vaultOf(c.env, c.var.place.tenant, c.var.now) }
+  const named = await withStored(lineage, blinding).catch(() => undefined)
+  if (!named) return 'unknown'
   const { waitUntil, report } = sourceIo(c)
   const io = { tenant: c.get('place').tenant, db: c.env.DB, now: c.get('now'), waitUntil, ...(report && { report }) }
   return c.get('parts').revocations.taken(lineage, io)

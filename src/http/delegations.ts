@@ -1,9 +1,11 @@
-import { Hono } from 'hono'
+import { type Context, Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
+import { vaultOf } from '../audit/privacy/vault.ts'
 import { read } from '../decision/ask.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
-import { type Delegation, delegationOf, livingDelegations } from '../delegation/store.ts'
+import { noteTaking } from '../delegation/noted.ts'
+import { type Delegation, delegationOf, livingDelegations, userOf } from '../delegation/store.ts'
 import { takeAway } from '../delegation/take-away.ts'
 import { delegationKey } from '../identity/lineage.ts'
 import { Why } from './agents.ts'
@@ -11,15 +13,26 @@ import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { json, jsonBody, problems } from './describe.ts'
 import { problem } from './problem.ts'
+import { takingIo } from './taking.ts'
 import type { AppEnv } from './types.ts'
 
-const Revoked = v.object({
+const Changed = v.object({
   id: v.string(),
   /** No decision that allows by it has a later time. */
   confirmed_at: v.pipe(v.string(), v.isoTimestamp()),
   /** How many agents held something of it, and were told. */
   told: v.number(),
+  /** Where it was to be given back: whether it had been taken itself. */
+  changed: v.boolean(),
 })
+
+const described = (summary: string) =>
+  describeRoute({
+    summary,
+    requestBody: jsonBody(Why),
+    responses: { 200: json('It is done', Changed), ...problems(400, 401, 403, 404, 413) },
+  })
+const admin = authenticated(['admin'])
 
 /** Who handed what on to whom, as far as it lives. */
 export const delegations = new Hono<AppEnv>()
@@ -32,34 +45,41 @@ export const delegations = new Hono<AppEnv>()
     authenticated(['admin', 'auditor']),
     async c => {
       const living = await livingDelegations(c.env.DB, c.var.place.tenant, c.var.now)
-      return c.json({ delegations: treeOf(living) })
+      const vault = vaultOf(c.env, c.var.place.tenant, c.var.now)
+      const shown = await Promise.all(living.map(async one => ({ ...one, user: await userOf(one, vault) })))
+      return c.json({ delegations: treeOf(shown) })
     },
   )
-  .post(
-    '/v1/delegations/:id/revoke',
-    describeRoute({
-      summary: 'Take a delegation away, with all that comes from it',
-      requestBody: jsonBody(Why),
-      responses: { 200: json('It is gone', Revoked), ...problems(400, 401, 403, 404, 413) },
-    }),
-    authenticated(['admin']),
-    async c => {
-      const body = await readBody(c)
-      if (isRefusal(body)) return problem(body)
-      const why = read(Why, body.value)
-      if (isRefusal(why)) return problem(why)
-      const { tenant } = c.var.place
-      const id = c.req.param('id')
-      if (!(await delegationOf(c.env.DB, tenant, id))) return problem(refusal(404, 'not_found'))
-      const { confirmedAt, told } = await takeAway(
-        { tenant, key: delegationKey(id), by: c.var.session.caller.name, reason: why.reason, now: c.var.now },
-        { db: c.env.DB, agents: c.env.AGENT },
-      )
-      return c.json({ id, confirmed_at: new Date(confirmedAt).toISOString(), told } satisfies v.InferOutput<
-        typeof Revoked
-      >)
-    },
+  .post('/v1/delegations/:id/revoke', described('Take a delegation away, with all that comes from it'), admin, c =>
+    change(c, false),
   )
+  .post('/v1/delegations/:id/restore', described('Give a delegation back that was taken away itself'), admin, c =>
+    change(c, true),
+  )
+
+const change = async (c: Context<AppEnv>, lifted: boolean): Promise<Response> => {
+  const body = await readBody(c)
+  if (isRefusal(body)) return problem(body)
+  const why = read(Why, body.value)
+  if (isRefusal(why)) return problem(why)
+  const { tenant } = c.var.place
+  const id = c.req.param('id') ?? ''
+  const delegation = await delegationOf(c.env.DB, tenant, id)
+  if (!delegation) return problem(refusal(404, 'not_found'))
+  const { reason } = why
+  const by = c.var.session.caller.name
+  const io = takingIo(c, c.var.session.bundle)
+  const taken = await takeAway({ tenant, key: delegationKey(id), by, reason, lifted, now: c.var.now }, io)
+  const { confirmedAt, told, changed } = taken
+  if (changed) {
+    const kind = lifted ? 'restoration' : 'revocation'
+    const of = { agent: delegation.agent, object: delegation.holder }
+    await noteTaking({ tenant, kind, of, by, reason, about: { delegation: id }, taken }, io)
+  }
+  return c.json({ id, confirmed_at: new Date(confirmedAt).toISOString(), told, changed } satisfies v.InferOutput<
+    typeof Changed
+  >)
+}
 
 type Branch = Record<string, unknown> & { delegations: Branch[] }
 

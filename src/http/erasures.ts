@@ -7,6 +7,7 @@ import { commitment, type Secret } from '../audit/receipt.ts'
 import { forget } from '../audit/store.ts'
 import { read } from '../decision/ask.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
+import { forgetUser } from '../delegation/store.ts'
 import { nameOf } from '../durable/names.ts'
 import { uidText } from '../identity/uid.ts'
 import { authenticated } from './authenticated.ts'
@@ -42,6 +43,7 @@ export const erasures = new Hono<AppEnv>().post(
     if (!(await vault.erase(subject)))
       return problem(refusal(404, 'not_found', { detail: 'nothing is kept under a key of theirs' }))
     await forget(c.env.DB, tenant, subject)
+    await forgetUser(c.env.DB, tenant, subject, c.var.now)
     const secrets = { caller: salted(c.var.session.caller.name), reason: salted(wanted.reason) }
     const chain = nameOf('unattributed', tenant, 'record')
     const receipt = await c.env.AGENT.getByName(chain).note({

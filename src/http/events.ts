@@ -3,13 +3,16 @@ import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
 import { entityRef } from '../cedar/value.ts'
 import { agentName } from '../decision/prepare.ts'
-import { takeAway } from '../delegation/take-away.ts'
+import { noteTaking } from '../delegation/noted.ts'
+import { REMEMBER_MS, takeAway } from '../delegation/take-away.ts'
+import { sha256 } from '../durable/hash.ts'
 import { MAX_TOKEN } from '../identity/bearer.ts'
 import { entityKey } from '../identity/lineage.ts'
 import { type EventObjection, readSecurityEvent } from '../identity/security-event.ts'
 import { sourceIo, verificationOf } from './authenticated.ts'
 import { boundedBytes } from './body.ts'
 import { json } from './describe.ts'
+import { takingIo } from './taking.ts'
 import type { AppEnv } from './types.ts'
 
 const Objection = v.object({ err: v.string(), description: v.string() })
@@ -37,21 +40,28 @@ export const events = new Hono<AppEnv>().post(
     const { bundle } = found
     const event = await readSecurityEvent(text, bundle.settings.issuers, verificationOf(c, bundle))
     if (typeof event === 'string') return c.json(refused(event), 400)
-    for (const { uid, event: type, before, admitted } of event.taken) {
+    const io = takingIo(c, bundle)
+    for (const { uid, as, event: type, before, admitted } of event.taken) {
       // Nobody whom the bundle doesn't know has an object, or gets one by this.
       const known = admitted || bundle.entities.get(entityRef(uid.type, uid.id).key) !== undefined
-      if (!known) continue
-      await takeAway(
+      // What was issued so long ago is worth nothing anyway: an old event that somebody kept costs nothing.
+      if (!known || c.var.now - before > REMEMBER_MS) continue
+      const by = `events:${event.issuer}`
+      const object = agentName(tenant, uid)
+      const key = entityKey(uid)
+      const taken = await takeAway({ tenant, key, before, by, reason: type, holder: object, now: c.var.now }, io)
+      await noteTaking(
         {
           tenant,
-          key: entityKey(uid),
-          before,
-          by: `events:${event.issuer}`,
+          kind: 'security_event',
+          of: as === 'agent' ? { agent: key, object } : uid,
+          by,
           reason: type,
-          holder: agentName(tenant, uid),
-          now: c.var.now,
+          about: { issuer: event.issuer, id: sha256(event.id), event: type, before },
+          taken,
+          once: { id: JSON.stringify([event.issuer, event.id, type, key]), until: c.var.now + 2 * REMEMBER_MS },
         },
-        { db: c.env.DB, agents: c.env.AGENT },
+        io,
       )
     }
     return c.body(null, 202)

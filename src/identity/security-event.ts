@@ -9,7 +9,17 @@ import { type Trust, verifyToken } from './token.ts'
 export type SecurityEvent = {
   /** The transmitter's entry. */
   issuer: string
-  taken: { uid: EntityUid; event: string /** Milliseconds. */; before: number; admitted: boolean }[]
+  /** The issuer's name for it: one that comes again is the same. */
+  id: string
+  taken: {
+    uid: EntityUid
+    /** By which rule of the issuer's entry it is that one. */
+    as: 'agent' | 'user'
+    event: string
+    /** Milliseconds. */
+    before: number
+    admitted: boolean
+  }[]
 }
 
 /** RFC 8935, 2.4. */
@@ -27,7 +37,7 @@ export const readSecurityEvent = async (
   if (!issuer.events) return 'access_denied'
   const parsed = v.safeParse(Claims, payload)
   if (!parsed.success) return 'invalid_request'
-  const { aud, iat, events, sub_id } = parsed.output
+  const { aud, iat, jti, events, sub_id } = parsed.output
   if (!meantFor({ aud }, issuer, trust.tenant)) return 'invalid_audience'
   if (trust.now / 1000 < iat - issuer.skew) return 'invalid_request'
   const about = issuers.filter(({ id }) => (issuer.events?.about ?? [issuer.id]).includes(id))
@@ -39,9 +49,9 @@ export const readSecurityEvent = async (
     if (uids.length === 0) return 'invalid_request'
     // A clock that is ahead must not take away what is issued later.
     const before = Math.min(event_timestamp * 1000, trust.now)
-    taken.push(...uids.map(({ uid, admitted }) => ({ uid, event, before, admitted })))
+    taken.push(...uids.map(subjectOf => ({ ...subjectOf, event, before })))
   }
-  return { issuer: issuer.id, taken }
+  return { issuer: issuer.id, id: jti, taken }
 }
 
 const OBJECTIONS: Partial<Record<Exclude<Awaited<ReturnType<typeof verifyToken>>, object>, EventObjection>> = {
@@ -81,12 +91,13 @@ const uidsOf = (
   subject: Subject,
   about: readonly Issuer[],
   transmitter: Issuer,
-): { uid: EntityUid; admitted: boolean }[] => {
+): Pick<SecurityEvent['taken'][number], 'uid' | 'as' | 'admitted'>[] => {
   const { iss, sub } = nameOf(subject.format === 'complex' ? subject.user : subject, transmitter)
   const entry = about.find(issuer => issuer.iss === iss)
-  return [entry?.agent, entry?.user].flatMap(rule => {
+  return (['agent', 'user'] as const).flatMap(as => {
+    const rule = entry?.[as]
     const uid = rule && mapName(rule, sub)
-    return uid ? [{ uid, admitted: rule.admit === 'all' }] : []
+    return uid ? [{ uid, as, admitted: rule.admit === 'all' }] : []
   })
 }
 

@@ -5,8 +5,8 @@ import { insertRevocation } from '../../src/delegation/store.ts'
 import { entityKey, lineageOf } from '../../src/identity/lineage.ts'
 import { clock } from '../clock.ts'
 import { answerIn, createWorld, refund, sign, type World } from '../http/world.ts'
-import { forge, pair } from '../identity/tokens.ts'
 import { delegate, outcome, refusalOf, sending } from './delegating.ts'
+import { CAEP, push, subject, transmitting } from './transmitting.ts'
 
 afterEach(() => clock.reset())
 
@@ -159,54 +159,7 @@ describe('a delegation', () => {
   })
 })
 
-describe('a security event (RFC 8417, 8935; CAEP)', async () => {
-  const key = await pair('ES256', 'set')
-  const CAEP = 'https://schemas.openid.net/secevent/caep/event-type'
-  const transmitting = () =>
-    createWorld({
-      change: bundle => {
-        const entry = {
-          algorithms: ['ES256' as const],
-          jwks: { keys: [key.public] },
-          roles: { allowed: ['agent' as const], claim: 'roles', default: ['agent' as const] },
-          skew: 30,
-          max_age: 600,
-        }
-        const rule = { prefix: '', admit: 'listed' as const }
-        bundle.settings.issuers.push(
-          {
-            ...entry,
-            id: 'idp',
-            iss: 'https://idp.example',
-            agent: { type: 'Agent', ...rule },
-            user: { type: 'User', ...rule },
-          },
-          {
-            ...entry,
-            id: 'ssf',
-            iss: 'https://ssf.example',
-            roles: { allowed: [], claim: 'roles', default: [] },
-            events: { about: ['idp'] },
-          },
-        )
-      },
-    })
-  const subject = (sub: string) => ({ format: 'iss_sub', iss: 'https://idp.example', sub })
-  const push = async (world: World, changes: Record<string, unknown> = {}, header: Record<string, unknown> = {}) => {
-    const now = Math.floor(clock.now() / 1000)
-    const claims = {
-      iss: 'https://ssf.example',
-      aud: world.identifier,
-      iat: now,
-      jti: crypto.randomUUID(),
-      sub_id: subject('lea'),
-      events: { [`${CAEP}/session-revoked`]: { event_timestamp: now } },
-      ...changes,
-    }
-    const token = await forge(key, claims, { alg: 'ES256', kid: 'set', typ: 'secevent+jwt', ...header })
-    return world.send('POST', '/v1/events', token, { headers: { 'content-type': 'application/secevent+jwt' } })
-  }
-
+describe('a security event (RFC 8417, 8935; CAEP)', () => {
   it.each(['session-revoked', 'credential-change'])(
     '%s refuses what was issued before, and lets in what comes after',
     async event => {
@@ -292,13 +245,37 @@ describe('the list of what was taken away', () => {
 
   it('tells what was issued before from what came after', async () => {
     const tenant = crypto.randomUUID()
-    await insertRevocation(env.DB, { tenant, key: entityKey(LEA), before: 5_000, at: 0, by: 'x', reason: 'y' })
+    await insertRevocation(env.DB, {
+      tenant,
+      key: entityKey(LEA),
+      before: 5_000,
+      eventBefore: null,
+      at: 0,
+      by: 'x',
+      reason: 'y',
+    })
     const list = createRevocations()
     expect(await list.taken(lineage, ioOf(tenant, 0).io)).toBe('yes')
     expect(await list.taken({ ...lineage, since: 5_001 }, ioOf(tenant, 0).io)).toBe('no')
-    await insertRevocation(env.DB, { tenant, key: entityKey(LEA), before: 3_000, at: 0, by: 'x', reason: 'y' })
+    await insertRevocation(env.DB, {
+      tenant,
+      key: entityKey(LEA),
+      before: 3_000,
+      eventBefore: null,
+      at: 0,
+      by: 'x',
+      reason: 'y',
+    })
     expect(await createRevocations().taken({ ...lineage, since: 4_000 }, ioOf(tenant, 0).io)).toBe('yes')
-    await insertRevocation(env.DB, { tenant, key: entityKey(LEA), before: null, at: 0, by: 'x', reason: 'y' })
+    await insertRevocation(env.DB, {
+      tenant,
+      key: entityKey(LEA),
+      before: null,
+      eventBefore: null,
+      at: 0,
+      by: 'x',
+      reason: 'y',
+    })
     expect(await createRevocations().taken({ ...lineage, since: 9_999 }, ioOf(tenant, 0).io)).toBe('yes')
   })
 })
