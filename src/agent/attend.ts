@@ -20,7 +20,7 @@ const AT_LARGE = { approved: () => false, held: () => ({ left: Number.MAX_SAFE_I
 
 /** A kind of question, the answer in which there is nothing, and how it is answered from the agent's state. */
 export type Question<T> = {
-  kind: Extract<ReceiptKind, 'search' | 'scope'>
+  kind: Extract<ReceiptKind, 'search' | 'scope' | 'whoami'>
   none: T
   answer: (state: State, now: number) => { result: T; charges: Exclude<Charge, { kind: 'lease' }>[] }
   /** What such an answer adds to the session: whoever may read by it counts as having read. */

@@ -278,6 +278,9 @@ export type ScopeCall = QuestionCall & {
   step?: Step
 }
 
+/** Asks what is left of the purse that the caller's token counts by. */
+export type WhoamiCall = QuestionCall & { purse?: string }
+
 /** An entity or an action, as AuthZEN's searches answer. */
 export type Found = { type: string; id: string } | { name: string }
 

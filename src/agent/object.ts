@@ -35,6 +35,7 @@ import type {
   StandingCall,
   Status,
   Waiting,
+  WhoamiCall,
   WidenCall,
   WidenReply,
 } from './call.ts'
@@ -63,6 +64,7 @@ import { setStanding } from './standing.ts'
 import { openRequest } from './step-ups.ts'
 import { planSweep, sweeping } from './sweep.ts'
 import { expiring, readWait, wake } from './waits.ts'
+import { whoami } from './whoami.ts'
 import { widen } from './widen.ts'
 
 /** What the object needs of its Worker. `NOW` is there in tests alone. */
@@ -141,6 +143,10 @@ export class AgentObject extends DurableObject<AgentEnv> {
 
   scope(call: ScopeCall): Answered<Filter> {
     return scope(this.ctx.storage, this.#chain, call, this.#clock)
+  }
+
+  whoami(call: WhoamiCall): Answered<Purse | null> {
+    return whoami(this.ctx.storage, this.#chain, call, this.#clock)
   }
 
   delegate(call: DelegateCall): DelegateReply {

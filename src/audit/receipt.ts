@@ -9,6 +9,7 @@ export type ReceiptKind =
   | 'decision'
   | 'search'
   | 'scope'
+  | 'whoami'
   | 'suspension'
   | 'resumption'
   | 'outcome'

@@ -50,7 +50,7 @@ export const authenticated = (
     const { caller, claims, proof } = session
     if (requireRole(caller, ...roles)) return problem(refusal(403, 'forbidden_role'))
     // A PEP asks about many agents: no one agent's object would see its proof a second time.
-    const settled = settles && !caller.roles.includes('pep')
+    const settled = settles && isAgent(caller)
     if (proof && !settled && !(await claimed(c, caller, proof))) return problem(refusal(401, 'invalid_dpop_proof'))
     const taken = await takenFrom(c, caller, found.bundle)
     c.set('session', {
@@ -64,6 +64,9 @@ export const authenticated = (
     return
   }
 }
+
+/** Whether a caller has an object of its own to ask. A gateway has none, whatever else it is. */
+export const isAgent = ({ roles }: Caller): boolean => roles.includes('agent') && !roles.includes('pep')
 
 /** Verifies the call's token, and its proof, as one bundle reads it; or the answer that says why not. */
 export const sessionOf = async (c: Context<AppEnv>, bundle: LoadedBundle): Promise<Session | Response> => {

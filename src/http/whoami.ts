@@ -1,11 +1,15 @@
-import { Hono } from 'hono'
+import { type Context, Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
-import { agentName } from '../decision/prepare.ts'
+import { reasons } from '../decision/reasons.ts'
+import { isRefusal, type Refusal } from '../decision/refusal.ts'
 import { roles } from '../identity/caller.ts'
-import { type GrantItem, isCounted } from '../identity/grant.ts'
-import { authenticated } from './authenticated.ts'
+import type { GrantItem } from '../identity/grant.ts'
+import { whoami as ask, type Told } from '../scope/whoami.ts'
+import { answerersOf, askedOf, epochOf } from './asked.ts'
+import { authenticated, isAgent } from './authenticated.ts'
 import { json, problems } from './describe.ts'
+import { problem } from './problem.ts'
 import type { AppEnv } from './types.ts'
 
 const Uid = v.object({ type: v.string(), id: v.string() })
@@ -28,30 +32,32 @@ const Whoami = v.object({
   expires_at: v.pipe(v.string(), v.isoTimestamp()),
   /** What it comes from was suspended or revoked. */
   revoked: v.boolean(),
+  /** Of agents: whether the question is on record, and why they would be allowed nothing now. */
+  recorded: v.optional(v.boolean()),
+  reason: v.optional(v.picklist(Object.keys(reasons))),
   /** The grants that must permit, with what is left of those that count. */
   authorization_details: v.optional(v.array(v.unknown())),
 })
 
-/** What a token is, whom it acts for, and what is left of its grants. */
+/** What a token is, whom it acts for, and what is left of its grants. An agent's question is on record as any other. */
 export const whoami = new Hono<AppEnv>().get(
   '/v1/whoami',
   describeRoute({
     summary: 'What this token is, whom it acts for, what is left of its grants',
-    responses: { 200: json('The caller', Whoami), ...problems(401, 403) },
+    responses: { 200: json('The caller', Whoami), ...problems(401, 403, 429) },
   }),
-  authenticated(roles),
+  authenticated(roles, undefined, { settles: true }),
   async c => {
-    const { caller, claims, taken } = c.var.session
+    const told = await toldOf(c)
+    if (told && isRefusal(told)) return problem(told)
+    const { claims, taken } = c.var.session
+    const caller = told?.caller ?? c.var.session.caller
     const { principals, grants, delegations } = caller
-    const counted = grants?.find(({ items }) => items.some(isCounted))
-    const left =
-      counted && principals
-        ? await c.env.AGENT.getByName(agentName(c.var.place.tenant, principals.actor)).left({ purse: counted.id })
-        : undefined
+    const left = told?.left
     const shown = (id: string, item: GrantItem) => ({
       ...item,
       grant: id,
-      ...(id === counted?.id && { left: { uses: left?.uses ?? undefined, budget: left?.amount ?? undefined } }),
+      ...(left?.grant === id && { left: { uses: left.uses ?? undefined, budget: left.amount ?? undefined } }),
     })
     return c.json({
       name: caller.name,
@@ -65,8 +71,21 @@ export const whoami = new Hono<AppEnv>().get(
       ...(caller.jkt !== undefined && { bound_to: caller.jkt }),
       ...(delegations && { delegations: [...delegations] }),
       expires_at: new Date(claims.exp * 1000).toISOString(),
-      revoked: taken === 'yes',
+      revoked: taken === 'yes' || told?.reason === 'revoked',
+      ...(told && { recorded: told.recorded }),
+      ...(told?.reason !== undefined && { reason: told.reason }),
       ...(grants && { authorization_details: grants.flatMap(({ id, items }) => items.map(item => shown(id, item))) }),
     } satisfies v.InferOutput<typeof Whoami>)
   },
 )
+
+/** What the agent's own object says of it. Whoever isn't an agent has none. */
+const toldOf = async (c: Context<AppEnv>): Promise<Told | Refusal | undefined> => {
+  const { caller } = c.var.session
+  if (!isAgent(caller)) return undefined
+  const epoch = await epochOf(c)
+  // The token is genuine, and maps to nobody: it is recorded under a name that no entity has.
+  const principals = caller.principals ?? { actor: { type: 'Nobody', id: caller.name }, chain: [] }
+  if (!epoch) return { caller, recorded: false, reason: 'bundle_stale' }
+  return ask(principals, askedOf(c, epoch), answerersOf(c))
+}

@@ -53,6 +53,27 @@ describe('a grant that is named like a policy', () => {
     },
   )
 
+  it.each([[{ log: 'ticket' }], [{ report: '15m' }]])('has none of its duties: %j', async annotations => {
+    const world = await annotated(annotations)
+    const answer = await world.evaluate(refund(400), { token: await granted(world, 'leads-refund', ['refund']) })
+    expect(answer.context).toMatchObject({ outcome: 'allow', reason: 'permitted' })
+    expect(answer.context).not.toHaveProperty('obligations')
+    const user = { type: 'User', id: 'lea' }
+    const lead = await world.evaluate(refund(400), { token: await world.agentToken('clerk', { user }) })
+    if ('log' in annotations) expect(lead.context.reason).toBe('duty_missing')
+    else expect(lead.context).toHaveProperty('obligations')
+  })
+
+  it('spends none of its budget', async () => {
+    const world = await annotated({ budget: 'arguments.amount <= 100 per 1d' })
+    const token = await granted(world, 'leads-refund', ['refund'])
+    for (let times = 0; times < 3; times++)
+      expect((await world.evaluate(refund(90), { token })).context.reason).toBe('permitted')
+    const lead = { token: await world.agentToken('clerk', { user: { type: 'User', id: 'lea' } }) }
+    expect((await world.evaluate(refund(90), lead)).context.reason).toBe('permitted')
+    expect((await world.evaluate(refund(90), lead)).context.reason).toBe('budget_exhausted')
+  })
+
   it('neither counts with its limit nor forbids in its place', async () => {
     const world = await createWorld()
     const pinging = await granted(world, 'three-pings', ['ping'])
