@@ -24,11 +24,9 @@ export const delegate = (
   clock: () => number,
 ): DelegateReply =>
   storage.transactionSync(() => {
-    const self = openSelf(storage, { tenant: call.tenant, chain, agent: call.agent })
-    const now = Math.max(call.now, self.head?.at ?? 0)
-    planSweep(storage, clock())
-    const no = objectionTo(storage, self, call, now)
-    if (no) return no
+    const agent = admitted(storage, chain, call, clock)
+    if ('kind' in agent) return agent
+    const { self, now } = agent
     const { slice, widened } = call
     const approvals = widened && approvalFor(storage, widened, now)
     if (approvals && 'kind' in approvals) return approvals
@@ -67,20 +65,23 @@ export const delegate = (
     return { kind: 'delegated', at: now, receipt: { seq, hash } }
   })
 
-/** What keeps an agent from handing anything on now, whatever it is. */
-export const objectionTo = (
+/** The agent as it may hand something on now, or what keeps it from that, whatever it is. */
+export const admitted = (
   storage: DurableObjectStorage,
-  self: Self,
-  { proofs, attempts, lineage }: Pick<DelegateCall, 'proofs' | 'attempts' | 'lineage'>,
-  now: number,
-): Extract<DelegateReply, { kind: 'refused' }> | undefined => {
+  chain: string,
+  call: Omit<DelegateCall, 'slice' | 'widened'>,
+  clock: () => number,
+): { self: Self; now: number } | Extract<DelegateReply, { kind: 'refused' }> => {
+  const self = openSelf(storage, { tenant: call.tenant, chain, agent: call.agent })
+  const now = Math.max(call.now, self.head?.at ?? 0)
   const refused = (reason: Reason) => ({ kind: 'refused', reason }) as const
+  planSweep(storage, clock())
   if (self.fork) return refused('chain_fork')
-  if (proofs.some(proof => !claimProof(storage, proof))) return refused('invalid_dpop_proof')
-  const room = takeAttempt(storage, attempts, now)
+  if (call.proofs.some(proof => !claimProof(storage, proof))) return refused('invalid_dpop_proof')
+  const room = takeAttempt(storage, call.attempts, now)
   if (!room.taken) return { ...refused('too_many_attempts'), retryAfter: room.retryAfter }
   if (self.suspended) return refused('suspended')
-  return isTaken(storage, lineage) ? refused('revoked') : undefined
+  return isTaken(storage, call.lineage) ? refused('revoked') : { self, now }
 }
 
 /** Opens the purse that a delegation moved here. */

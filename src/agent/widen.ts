@@ -1,11 +1,9 @@
 import { approvalFor } from './approvals.ts'
 import type { WidenCall, WidenReply } from './call.ts'
 import { append } from './chain.ts'
-import { objectionTo } from './delegate.ts'
+import { admitted } from './delegate.ts'
 import { REASONS } from './resolutions.ts'
-import { openSelf } from './self.ts'
 import { hintUntil, openRequest, putStepUp, tooManyWait } from './step-ups.ts'
-import { planSweep } from './sweep.ts'
 
 /**
  * A delegation of more than there is to hand on: what humans said to just that, or the task by which they are asked. The
@@ -14,11 +12,9 @@ import { planSweep } from './sweep.ts'
  */
 export const widen = (storage: DurableObjectStorage, chain: string, call: WidenCall, clock: () => number): WidenReply =>
   storage.transactionSync(() => {
-    const self = openSelf(storage, { tenant: call.tenant, chain, agent: call.agent })
-    const now = Math.max(call.now, self.head?.at ?? 0)
-    planSweep(storage, clock())
-    const no = objectionTo(storage, self, call, now)
-    if (no) return no
+    const agent = admitted(storage, chain, call, clock)
+    if ('kind' in agent) return agent
+    const { self, now } = agent
     const { terms } = call
     const asked = askedBefore(storage, terms.actionHash)
     if (asked?.approval) {

@@ -1,24 +1,13 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { clock } from '../clock.ts'
-import { asking, createWorld, refund, sign, type World } from '../http/world.ts'
+import { asking, createWorld, refund, type World } from '../http/world.ts'
 import { GRANT } from './delegating.ts'
 
 /** Issuers choose the names of the grants in their tokens: one that is that of a policy says nothing of the policy. */
 afterEach(() => clock.reset())
 
-const granted = (world: World, grant: string, actions: string[]): Promise<string> => {
-  const now = Math.floor(clock.now() / 1000)
-  return sign({
-    iss: 'urn:countersign:development',
-    sub: 'tester',
-    aud: world.identifier,
-    iat: now,
-    exp: now + 600,
-    roles: ['agent'],
-    agent: { type: 'Agent', id: 'clerk' },
-    authorization_details: [{ ...GRANT, grant, actions }],
-  })
-}
+const granted = (world: World, grant: string, actions: string[]): Promise<string> =>
+  world.agentToken('clerk', { authorization_details: [{ ...GRANT, grant, actions }] })
 
 /** A desk on which a permit that doesn't hold for agents carries annotations. */
 const annotated = (annotations: Record<string, string>) =>

@@ -8,7 +8,7 @@ import { signer } from '../../src/identity/keys.ts'
 import type { Tenant } from '../../src/policy/tenant.ts'
 import { wrongLinks } from '../audit/verify.ts'
 import { clock } from '../clock.ts'
-import { createWorld, sign } from '../http/world.ts'
+import { createWorld } from '../http/world.ts'
 import { type Holder, holder, prove } from '../identity/proofs.ts'
 import { calm } from '../outside.ts'
 import { ask, type Delegated, delegate, exchange, GRANT, outcome, refusalOf } from './delegating.ts'
@@ -218,16 +218,7 @@ describe('asking for more than a parent’s grants', () => {
     const desk = await createDesk()
     const now = Math.floor(clock.now() / 1000)
     // A token of another issuer that carries a grant: it lives longer than ours.
-    const subject = await sign({
-      iss: 'urn:countersign:development',
-      sub: 'tester',
-      aud: desk.world.identifier,
-      iat: now,
-      exp: now + 40_000,
-      roles: ['agent'],
-      agent: { type: 'Agent', id: 'clerk' },
-      authorization_details: [small],
-    })
+    const subject = await desk.world.agentToken('clerk', { exp: now + 40_000, authorization_details: [small] })
     const details = [{ ...GRANT, actions: ['wire'] }]
     const wide = async (): Promise<Answer> =>
       (await exchange(desk.world, { subject, agent: 'helper', details, jkt: desk.key.jkt })).json()

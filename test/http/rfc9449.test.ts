@@ -4,7 +4,7 @@ import { contentHash, sha256 } from '../../src/durable/hash.ts'
 import { clock } from '../clock.ts'
 import { type Delegated, delegate, exchange, GRANT, outcome, refusalOf, sending } from '../delegation/delegating.ts'
 import { type Holder, holder, prove } from '../identity/proofs.ts'
-import { answerIn, asking, createWorld, problemIn, refund, sign, type World } from './world.ts'
+import { answerIn, asking, createWorld, problemIn, refund, type TokenClaims, type World } from './world.ts'
 
 /** The rules of RFC 9449, section 11 that test/identity/dpop.test.ts and test/http/dpop.test.ts don't name. */
 afterEach(() => clock.reset())
@@ -12,20 +12,10 @@ afterEach(() => clock.reset())
 const EVALUATION = '/access/v1/evaluation'
 
 /** A token of another issuer, bound to a key; `cnf` replaces the binding. */
-const bound = async (world: World, key: Holder, more: Record<string, unknown> = {}): Promise<Delegated> => {
-  const now = Math.floor(clock.now() / 1000)
-  const claims = {
-    iss: 'urn:countersign:development',
-    sub: 'tester',
-    aud: world.identifier,
-    iat: now,
-    exp: now + 3600,
-    roles: ['agent'],
-    agent: { type: 'Agent', id: 'clerk' },
-    cnf: { jkt: key.jkt },
-    ...more,
-  }
-  return { token: await sign(claims), key, id: '', details: [] }
+const bound = async (world: World, key: Holder, more: TokenClaims = {}): Promise<Delegated> => {
+  const { agent = { type: 'Agent', id: 'clerk' }, ...claims } = more
+  const token = await world.token({ roles: ['agent'], agent, cnf: { jkt: key.jkt }, ...claims })
+  return { token, key, id: '', details: [] }
 }
 
 const proofFor = (world: World, { key, token }: Delegated, claims: Record<string, unknown> = {}, path = EVALUATION) =>
@@ -139,10 +129,10 @@ describe('11.9 what is exchanged for a token is tied to its key', () => {
   it('both tokens of an exchange ask for their keys: one proof is not two', async () => {
     const world = await createWorld()
     const [agent, user] = [await bound(world, await holder()), await holder()]
-    const lea = await bound(world, user, { agent: undefined, user: { type: 'User', id: 'lea' } })
+    const token = await world.token({ cnf: { jkt: user.jkt }, user: { type: 'User', id: 'lea' } })
     for (const key of [agent.key, user]) {
       const proof = await prove(key, { method: 'POST', url: `${world.identifier}/v1/token`, now: clock.now() })
-      const response = await exchange(world, { subject: lea.token, actor: agent.token, proof })
+      const response = await exchange(world, { subject: token, actor: agent.token, proof })
       expect(await response.json()).toMatchObject({ error: 'invalid_dpop_proof' })
     }
   })

@@ -46,6 +46,9 @@ export type TokenClaims = {
   iat?: number
   exp?: number
   iss?: string
+  cnf?: object
+  authorization_details?: object[]
+  jti?: string
 }
 
 /** How the Worker is reached: over its default export, or an app of the test's own. */
