@@ -107,6 +107,8 @@ export const widened = async (
         ],
         barred: barredFrom(principals, bundle),
         widening: JSON.stringify(widening),
+        // A token of our own is not renewed: what comes from it is asked for while it lives.
+        ...(delegator.delegations && { notAfter: parties.expires * 1000 }),
         ...(request.justification !== undefined && { justification: request.justification }),
       },
       deps,

@@ -152,12 +152,14 @@ type Opening = Pick<
 > & {
   stepUp: Omit<StepUp, 'expiresAt'>
   ask: unknown
+  /** When it would be of no use any more, where that is known. */
+  notAfter?: number
   requirements: { terms: Escalation; requirement: Requirement }[]
 }
 
 /** What an escalation's object is opened with: how it is decided is settled here, and no later caller changes it. */
 export const openCall = (
-  { stepUp, ask, requirements, ...opening }: Opening,
+  { stepUp, ask, requirements, notAfter = Number.POSITIVE_INFINITY, ...opening }: Opening,
   { tenant, identifier, bundle, now }: Pick<RequestDeps, 'tenant' | 'identifier' | 'bundle' | 'now'>,
 ): OpenCall => {
   const { actor } = opening.principals
@@ -180,7 +182,7 @@ export const openCall = (
     like: likeOf(stepUp, uidText(actor)),
     bundle: { seq: bundle.seq, hash: bundle.hash },
     at: now,
-    expiresAt: now + Math.min(...terms.map(({ expiresMs }) => expiresMs)),
+    expiresAt: Math.min(notAfter, ...terms.map(({ expiresMs }) => now + expiresMs)),
   }
 }
 

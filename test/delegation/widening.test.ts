@@ -228,6 +228,14 @@ describe('asking for more than a parent’s grants', () => {
     expect(await wide()).toMatchObject({ error, reason })
   })
 
+  it('is asked for no longer than the delegation lives that it comes from', async () => {
+    const { world, asking } = await createDesk()
+    const short = await delegate(world, await world.agentToken(), { details: [small], more: { expires_in: '600' } })
+    const { task } = await asking([{ ...GRANT, actions: ['wire'] }], { of: short })()
+    const state = await env.ESCALATION.getByName(nameOf('escalation', world.tenant, task?.id ?? '')).state()
+    expect((state?.open.expiresAt ?? 0) - clock.now()).toBeLessThanOrEqual(600_000)
+  })
+
   it('binds the approval to the key, the child, the terms and the parent (RFC 9449, 11.9)', async () => {
     const { world, parent, asking, vote } = await createDesk()
     const details = [{ ...GRANT, actions: ['wire'], arguments: { amount: { lte: 5 } } }]
