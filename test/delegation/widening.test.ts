@@ -8,7 +8,8 @@ import { signer } from '../../src/identity/keys.ts'
 import type { Tenant } from '../../src/policy/tenant.ts'
 import { wrongLinks } from '../audit/verify.ts'
 import { clock } from '../clock.ts'
-import { createWorld } from '../http/world.ts'
+import { createIsolate } from '../decision/isolate.ts'
+import { createWorld, type Send } from '../http/world.ts'
 import { type Holder, holder, prove } from '../identity/proofs.ts'
 import { calm } from '../outside.ts'
 import { ask, type Delegated, delegate, exchange, GRANT, outcome, refusalOf } from './delegating.ts'
@@ -52,9 +53,10 @@ const createDesk = async (widening: Widening | null = { escalate: 'finance' }) =
       details: unknown,
       { of = parent, to = key, more = {} }: { of?: Delegated; to?: Holder; more?: Record<string, string> } = {},
     ) =>
-    async (): Promise<Answer> => {
+    async (send?: Send): Promise<Answer> => {
       const proof = await prove(of.key, { method: 'POST', url: `${world.identifier}/v1/token`, now: clock.now() })
-      const response = await exchange(world, { subject: of.token, agent: 'helper', details, jkt: to.jkt, proof, more })
+      const form = { subject: of.token, agent: 'helper', details, jkt: to.jkt, proof, more }
+      const response = await exchange(world, { ...form, ...(send && { send }) })
       return response.json()
     }
   const vote = async (task: string | undefined, who: string, body: Record<string, unknown> = { vote: 'approve' }) => {
@@ -226,6 +228,22 @@ describe('asking for more than a parent’s grants', () => {
     await answer(desk, task?.id ?? '')
     expect(await wide()).toMatchObject({ error, reason })
     expect(await wide()).toMatchObject({ error, reason })
+  })
+
+  it('is asked for once, also where the way to the humans broke off half-way', async () => {
+    const { world, asking, vote } = await createDesk()
+    const ESCALATION: Env['ESCALATION'] = new Proxy(env.ESCALATION, {
+      get: () => () => {
+        throw new Error('out of reach')
+      },
+    })
+    const wide = asking([{ ...GRANT, actions: ['wire'] }])
+    expect(await wide(createIsolate({}, { ESCALATION }).send)).toMatchObject({ error: 'temporarily_unavailable' })
+    const { task } = await wide()
+    await vote(task?.id, 'fay')
+    expect((await wide()).access_token).toBeDefined()
+    const kinds = (await world.receipts('clerk')).map(({ kind }) => kind)
+    expect(kinds).toEqual(['delegation', 'delegation', 'escalation', 'delegation'])
   })
 
   it('is asked for no longer than the delegation lives that it comes from', async () => {
