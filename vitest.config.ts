@@ -15,7 +15,7 @@ const bindings = {
   TEST_MIGRATIONS: await readD1Migrations('./migrations'),
   // as a binding carries it
   TEST_BUNDLES: JSON.parse(
-    JSON.stringify(await compileFixtures('acme', 'approvals', 'certification', 'bank', 'desk', 'truth')),
+    JSON.stringify(await compileFixtures('acme', 'approvals', 'certification', 'bank', 'desk', 'truth', 'aarm')),
   ),
   TEST_FULL: process.env.FULL ?? '',
   ORIGIN: 'https://pdp.example.com',

@@ -1,4 +1,4 @@
-import type { DecisionRecord, RefusedBy } from '../audit/receipt.ts'
+import type { DecisionRecord, RefusedBy, Resolution } from '../audit/receipt.ts'
 import type { BudgetObject } from '../budget/object.ts'
 import { finish } from '../cedar/partial.ts'
 import type { CedarRecord } from '../cedar/value.ts'
@@ -136,9 +136,9 @@ const decideItem = (
       ? takeStep(storage, session, item.step, { evaluationId: item.evaluationId, at: now })
       : undefined
   const used = permits(settled) ? approvals.consume(settled.lifted, item.evaluationId) : []
-  const continues = takeUp(storage, item)
+  const resolution = takeUp(storage, item)
   const decision = {
-    ...recordOf(settled, call, item, now, { used, continues }),
+    ...recordOf(settled, call, item, now, { used, resolution }),
     ...headOf(stepped ?? session),
   }
   const receipt = append(
@@ -159,7 +159,7 @@ const decideItem = (
   if (!earlier) keepReply(storage, item, decided)
   if (settled.outcome === 'step_up') keepStepUp(storage, item, settled, { seq: receipt.seq, now })
   if (settled.outcome === 'defer' || settled.outcome === 'step_up') keepWait(storage, item, decided)
-  else if (continues) wakeDependents(storage, item.evaluationId)
+  else if (resolution) wakeDependents(storage, item.evaluationId)
   if (call.bundle.seq !== self.bundle?.seq) {
     storage.sql.exec('UPDATE self SET bundle_seq = ?, bundle_hash = ?', call.bundle.seq, call.bundle.hash)
   }
@@ -262,7 +262,7 @@ const recordOf = (
   { bundle }: DecideCall,
   item: DecideItem,
   now: number,
-  { used, continues }: { used: ApprovalUse[]; continues: boolean },
+  { used, resolution }: { used: ApprovalUse[]; resolution: Resolution | undefined },
 ): DecisionRecord => ({
   evaluation_id: item.evaluationId,
   outcome: settled.outcome,
@@ -271,7 +271,7 @@ const recordOf = (
   bundle,
   ...(settled.missing.length > 0 && { missing: settled.missing }),
   ...(settled.outcome === 'defer' && { wait_until: now + (item.wait?.ms ?? WAIT_MS) }),
-  ...(continues && item.continues !== undefined && { continues: item.continues }),
+  ...(resolution && item.continues !== undefined && { continues: item.continues, resolution }),
   ...(settled.lifted.length > 0 && { lifted: settled.lifted }),
   ...(used.length > 0 && { approvals: used }),
   ...(item.approval && { presented: item.approval.id }),

@@ -1,5 +1,5 @@
 import { uuidv7 } from 'uuidv7'
-import type { DecisionRecord } from '../audit/receipt.ts'
+import type { Body, DecisionRecord, Resolution, Secrets } from '../audit/receipt.ts'
 import { type Handler, plan } from '../durable/due.ts'
 import type { Decided, DecideItem, Needed, Waiting } from './call.ts'
 import { append } from './chain.ts'
@@ -84,17 +84,17 @@ export const wake = ({ sql }: DurableObjectStorage, evaluationId: string): void 
   sql.exec("UPDATE wait SET state = 'ready' WHERE evaluation_id = ? AND state = 'open'", evaluationId)
 }
 
-/** Takes a decision of the very same action up again; says whether there was one that still waits. */
-export const takeUp = (storage: DurableObjectStorage, item: DecideItem): boolean => {
-  if (item.continues === undefined) return false
+/** Takes a decision of the very same action up again; says how its wait ended, if there was one that still waits. */
+export const takeUp = (storage: DurableObjectStorage, item: DecideItem): Resolution | undefined => {
+  if (item.continues === undefined) return undefined
   const row = rowOf(storage, item.continues)
-  if (!row || row.intent !== item.actionHash || !(row.state === 'ready' || WAITING.includes(row.state))) return false
+  if (!row || row.intent !== item.actionHash || !(row.state === 'ready' || WAITING.includes(row.state))) return undefined
   storage.sql.exec(
     "UPDATE wait SET state = 'continued', by = ? WHERE evaluation_id = ?",
     item.evaluationId,
     item.continues,
   )
-  return true
+  return row.state === 'ready' ? 'arrived' : 'asked_again'
 }
 
 /** Wakes the decisions that wait for an evaluation, or for one that it took up again. */
@@ -137,7 +137,7 @@ const expire = (storage: DurableObjectStorage, row: Row, clock: () => number): v
   const self = readSelf(storage)
   if (!self || self.fork) return
   const deferred = receiptAt(storage, row.seq)
-  const { agent, action, resource_type, decision }: Deferred = JSON.parse(deferred?.body ?? '{}')
+  const { decision, ...asked }: Body & { decision?: DecisionRecord } = JSON.parse(deferred?.body ?? '{}')
   const evaluationId = uuidv7()
   const denial: DecisionRecord = {
     evaluation_id: evaluationId,
@@ -147,18 +147,40 @@ const expire = (storage: DurableObjectStorage, row: Row, clock: () => number): v
     missing: JSON.parse(row.names),
     bundle: decision?.bundle ?? self.bundle ?? { seq: 0, hash: '' },
     continues: row.evaluation_id,
+    resolution: 'timed_out',
   }
-  const body = { agent: agent ?? self.agent, action, resource_type, decision: denial }
+  const secrets: Secrets = JSON.parse(deferred?.secrets ?? '{}')
   append(
     storage,
     self,
-    { kind: 'expiry', at: Math.max(clock(), self.head?.at ?? 0), body: JSON.parse(JSON.stringify(body)), secrets: {} },
+    {
+      kind: 'expiry',
+      at: Math.max(clock(), self.head?.at ?? 0),
+      body: { agent: self.agent, ...only(WHO, asked), decision: denial },
+      secrets: only(WHO, secrets),
+    },
     clock,
   )
   storage.sql.exec("UPDATE wait SET state = 'expired', by = ? WHERE evaluation_id = ?", evaluationId, row.evaluation_id)
 }
 
-type Deferred = { agent?: unknown; action?: unknown; resource_type?: unknown; decision?: DecisionRecord }
+/** Who asked, for whom and by what right, and for what: a denial says it of whoever was deferred. */
+const WHO: readonly string[] = [
+  'agent',
+  'delegated_by',
+  'groups',
+  'roles',
+  'issuer',
+  'session',
+  'caller',
+  'user',
+  'action',
+  'resource',
+  'resource_type',
+]
+
+const only = <T>(names: readonly string[], of: Record<string, T>): Record<string, T> =>
+  Object.fromEntries(Object.entries(of).filter(([name]) => names.includes(name)))
 
 const rowOf = ({ sql }: DurableObjectStorage, evaluationId: string): Row | undefined =>
   sql.exec<Row>('SELECT * FROM wait WHERE evaluation_id = ?', evaluationId).toArray()[0]

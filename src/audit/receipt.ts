@@ -69,6 +69,9 @@ export type RefusedBy = { grant: string } | { leg: number }
 /** An approval that a decision used, and the forbids that it lifted. */
 export type ApprovalUse = { id: string; until: number; standing: boolean; policies: string[] }
 
+/** What a deferred decision waited for had come, its caller asked again before, or its time ran out. */
+export type Resolution = 'arrived' | 'asked_again' | 'timed_out'
+
 /** What the object adds to the body of a decision's receipt. */
 export type DecisionRecord = {
   evaluation_id: string
@@ -82,6 +85,8 @@ export type DecisionRecord = {
   wait_until?: number
   /** The deferred evaluation that this one took up, or ended. */
   continues?: string
+  /** How the wait of that one ended; its time is this receipt's. */
+  resolution?: Resolution
   /** Ids of the forbids that approvals lifted. */
   lifted?: string[]
   /** Approvals that lifted them, each used once more by this decision. */

@@ -1,5 +1,15 @@
 import type { Outcome } from './outcome.ts'
-import type { Draw, Duties, Leg, Liftable, Meter, Program, Residual, Rule } from './program.ts'
+import {
+  type Draw,
+  type Duties,
+  type Leg,
+  type Liftable,
+  type Meter,
+  type Program,
+  type Residual,
+  type Rule,
+  SESSION,
+} from './program.ts'
 import { type Charge, type MeterState, roomIn, take } from './room.ts'
 import type { Window } from './windows.ts'
 
@@ -190,7 +200,8 @@ const readRule = (rule: Rule, state: State, now: number): Read[] => {
     {
       policy: rule.policy,
       truth: finished === 'error' ? true : finished,
-      unknowns: rule.when === true ? [] : rule.when.unknowns,
+      // what went before is known to whoever settles: it is never what is waited for
+      unknowns: rule.when === true ? [] : rule.when.unknowns.filter(name => name !== SESSION),
       error,
       liftable: rule.liftable,
       duties: rule.duties ?? {},
