@@ -133,6 +133,8 @@ export type DecideItem = {
   approval?: { id: string; verified: boolean }
   /** How long a defer waits, and what the ledger could give of what isn't known. */
   wait?: { ms: number; needs: Needed[] }
+  /** What the facts at hand say of what became of the same intent, and which source does. */
+  came?: { outcome: Exclude<Reported, 'unknown'>; by: string; fact: TellingFact }
   /** Evaluations of this agent that must be allowed first. */
   after?: string[]
   /** The deferred evaluation of the same action that this one takes up again. */
@@ -332,6 +334,9 @@ export const reported = ['done', 'failed', 'not_done', 'unknown'] as const
 /** What became of an action. */
 export type Reported = (typeof reported)[number]
 
+/** A fact of the ledger, or one that an agent carried, that tells an outcome. `observedAt` in milliseconds. */
+export type TellingFact = { name: string; id: string; hash: string; observedAt: number }
+
 /** Says what became of an action that was allowed. */
 export type OutcomeCall = {
   v: 1
@@ -342,6 +347,8 @@ export type OutcomeCall = {
   /** The word of a tool, a gateway or a human. The agent's own is a claim: it frees and settles nothing. */
   trusted: boolean
   by: string
+  /** The fact that says so, where one does. It says nothing of decisions that were made after it was observed. */
+  fact?: TellingFact
   /** Of the action's result, as the reporter made it. */
   resultHash?: string
   note?: string
@@ -365,6 +372,8 @@ export type OutcomeReply =
   | { kind: 'not_permitted' }
   /** A trusted report said otherwise before. */
   | { kind: 'settled'; outcome: Reported }
+  /** The fact was observed before the decision was made, or nobody can say any more that it wasn't. */
+  | { kind: 'earlier' }
 
 /** Stops or restarts an agent. Repeating one changes nothing. */
 export type StandingCall = {

@@ -15,14 +15,15 @@ import { decidedOf } from './decided.ts'
 import { isKilled } from './kills.ts'
 import { type Dry, heldOf, spendLease, type Waits } from './leases.ts'
 import { readLevel, readSpent, writeLevel, writeSpent } from './meters.ts'
+import { settleUnknown } from './outcome.ts'
 import { provide } from './outlook.ts'
-import { isUnsettled, keepPending, overdueReports } from './pending.ts'
+import { keepPending, overdueReports, unknownOf } from './pending.ts'
 import { claimProof } from './proofs.ts'
 import { drawFrom, leftIn } from './purses.ts'
 import { keepRedeemable } from './redeem.ts'
 import { findReply, keepReply } from './replies.ts'
 import { isTaken } from './revocations.ts'
-import { openSelf, type Self } from './self.ts'
+import { openSelf, readSelf, type Self } from './self.ts'
 import { type Session, sessionValue, takeStep } from './session.ts'
 import { forbidsOf, hintUntil, keepStepUp } from './step-ups.ts'
 import { stoppedBy } from './stopped.ts'
@@ -81,7 +82,7 @@ const decideItem = (
   waits: Waits,
 ): Decided | Refused => {
   const atHand = readAtHand(storage, item.step?.session)
-  const self = { ...(atHand.self ?? openSelf(storage, { tenant: call.tenant, chain, agent: call.agent })), chain }
+  let self = { ...(atHand.self ?? openSelf(storage, { tenant: call.tenant, chain, agent: call.agent })), chain }
   if (self.fork) return { kind: 'chain_fork' }
   const now = Math.max(call.now, self.head?.at ?? 0)
   if (call.proof && !claimProof(storage, call.proof)) return { kind: 'replayed_proof' }
@@ -99,6 +100,10 @@ const decideItem = (
 
   const newer = newerThan(self, call.bundle)
   if (newer) return { kind: 'stale_bundle', ...newer }
+  // then the chain has grown
+  if (atHand.unknownOutcomes && settleUnknown(storage, item, now, clock)) {
+    self = { ...self, head: readSelf(storage)?.head }
+  }
 
   const { session } = atHand
   const stopped = stoppedBy(storage, {
@@ -115,7 +120,7 @@ const decideItem = (
     session: session === 'tampered' ? undefined : session,
     approved: approvals.approved,
     held: key => heldOf(storage, key, waits, spendingAt),
-    unsettled: atHand.unknownOutcomes && isUnsettled(storage, item.actionHash),
+    unsettled: atHand.unknownOutcomes && unknownOf(storage, item.actionHash).length > 0,
   }
   const judged: Settled =
     denialOf(stopped ? { denied: { reason: stopped } } : item, self) ??

@@ -112,6 +112,11 @@ export class AgentObject extends DurableObject<AgentEnv> {
     return report(this.ctx.storage, call, this.#clock)
   }
 
+  /** The same of several, each for itself. */
+  reportAll(calls: OutcomeCall[]): OutcomeReply[] {
+    return calls.map(call => report(this.ctx.storage, call, this.#clock))
+  }
+
   redeem(call: RedeemCall): RedeemReply {
     return redeem(this.ctx.storage, call, this.#clock)
   }

@@ -1,7 +1,7 @@
 import { type Body, clearValue, commitment, type DecisionRecord, type Secret } from '../audit/receipt.ts'
-import type { OutcomeCall, OutcomeReply } from './call.ts'
+import type { DecideItem, OutcomeCall, OutcomeReply } from './call.ts'
 import { append } from './chain.ts'
-import { findPending, type Pending } from './pending.ts'
+import { findPending, type Pending, unknownOf } from './pending.ts'
 import { receiptAt } from './receipts.ts'
 import { freeReservations } from './reservations.ts'
 import { readSelf } from './self.ts'
@@ -14,39 +14,62 @@ import { planSweep } from './sweep.ts'
  * was reserved, or settles what was unknown.
  */
 export const report = (storage: DurableObjectStorage, call: OutcomeCall, clock: () => number): OutcomeReply =>
-  storage.transactionSync(() => {
-    const self = readSelf(storage)
-    const pending = findPending(storage, call.evaluationId)
-    const first = pending ?? decisionAt(storage, call)
-    if (!self || self.fork || !first) return { kind: 'not_found' }
-    if ('denied' in first) return { kind: 'not_permitted' }
+  storage.transactionSync(() => take(storage, call, clock))
 
-    const reply = replyBefore(storage, pending, call)
-    if (reply) return reply
+/**
+ * Takes down what a fact at hand says of decisions of an item's intent whose outcome nobody knew. Says whether there
+ * was one: then the chain has grown. Within the transaction of the item's own decision.
+ */
+export const settleUnknown = (
+  storage: DurableObjectStorage,
+  { actionHash, came }: Pick<DecideItem, 'actionHash' | 'came'>,
+  at: number,
+  clock: () => number,
+): boolean => {
+  if (!came) return false
+  const replies = unknownOf(storage, actionHash).map(evaluationId =>
+    take(storage, { v: 1, evaluationId, trusted: true, at, ...came }, clock),
+  )
+  return replies.some(({ kind }) => kind === 'recorded')
+}
 
-    const now = Math.max(call.at, self.head?.at ?? 0)
-    const claim = !call.trusted
-    const freed = claim ? 0 : closeReservations(storage, call, now)
-    const secrets: Record<string, Secret> = {
-      caller: secret(call.by),
-      ...(call.note !== undefined && { note: secret(call.note) }),
-      ...(call.resultHash !== undefined && { result_hash: secret(call.resultHash) }),
-    }
-    const commitments = Object.entries(secrets).map(([name, value]) => [name, commitment(value)])
-    const body: Body = {
-      agent: self.agent,
-      of: { evaluation_id: call.evaluationId, seq: first.seq, hash: first.hash },
-      outcome: call.outcome,
-      claim,
-      ...(freed > 0 && { freed }),
-      ...Object.fromEntries(commitments),
-    }
-    const { seq: own, hash } = append(storage, self, { kind: 'outcome', at: now, body, secrets }, clock)
-    keep(storage, call, first, own)
-    planSweep(storage, clock())
-    const receipt = { seq: own, hash }
-    return { kind: 'recorded', outcome: call.outcome, claim, freed, at: now, receipt }
-  })
+const take = (storage: DurableObjectStorage, call: OutcomeCall, clock: () => number): OutcomeReply => {
+  const self = readSelf(storage)
+  const pending = findPending(storage, call.evaluationId)
+  const first = pending ?? decisionAt(storage, call)
+  if (!self || self.fork || !first) return { kind: 'not_found' }
+  if ('denied' in first) return { kind: 'not_permitted' }
+  if (call.fact && call.fact.observedAt <= (receiptAt(storage, first.seq)?.at ?? Number.POSITIVE_INFINITY)) {
+    return { kind: 'earlier' }
+  }
+
+  const reply = replyBefore(storage, pending, call)
+  if (reply) return reply
+
+  const now = Math.max(call.at, self.head?.at ?? 0)
+  const claim = !call.trusted
+  const freed = claim ? 0 : closeReservations(storage, call, now)
+  const secrets: Record<string, Secret> = {
+    caller: secret(call.by),
+    ...(call.fact && { fact: secret(call.fact) }),
+    ...(call.note !== undefined && { note: secret(call.note) }),
+    ...(call.resultHash !== undefined && { result_hash: secret(call.resultHash) }),
+  }
+  const commitments = Object.entries(secrets).map(([name, value]) => [name, commitment(value)])
+  const body: Body = {
+    agent: self.agent,
+    of: { evaluation_id: call.evaluationId, seq: first.seq, hash: first.hash },
+    outcome: call.outcome,
+    claim,
+    ...(freed > 0 && { freed }),
+    ...Object.fromEntries(commitments),
+  }
+  const { seq: own, hash } = append(storage, self, { kind: 'outcome', at: now, body, secrets }, clock)
+  keep(storage, call, first, own)
+  planSweep(storage, clock())
+  const receipt = { seq: own, hash }
+  return { kind: 'recorded', outcome: call.outcome, claim, freed, at: now, receipt }
+}
 
 /**
  * The reply to a report that changes nothing: one that was made before, or that contradicts a word of more weight. A

@@ -93,9 +93,15 @@ type Row = {
   reported_seq: number | null
 }
 
-/** Whether the same intent was carried out with an outcome that nobody knows. */
-export const isUnsettled = ({ sql }: DurableObjectStorage, actionHash: string): boolean =>
-  sql.exec("SELECT 1 FROM pending WHERE action_hash = ? AND outcome = 'unknown'", actionHash).toArray().length > 0
+/** The decisions of the same intent that were carried out with an outcome that nobody knows. */
+export const unknownOf = ({ sql }: DurableObjectStorage, actionHash: string): string[] =>
+  sql
+    .exec<{ id: string }>(
+      "SELECT evaluation_id AS id FROM pending WHERE action_hash = ? AND outcome = 'unknown'",
+      actionHash,
+    )
+    .toArray()
+    .map(({ id }) => id)
 
 /** How many reports are overdue. */
 export const overdueReports = ({ sql }: DurableObjectStorage): number =>

@@ -42,4 +42,4 @@ export const setStanding = (
     return { suspended, since: now, by: call.by, confirmedAt: now, changed: true, receipt: { seq, hash } }
   })
 
-export const secret = (value: string): Secret => ({ salt: randomBytes(16).toString('base64url'), value })
+export const secret = (value: unknown): Secret => ({ salt: randomBytes(16).toString('base64url'), value })

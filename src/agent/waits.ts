@@ -88,7 +88,8 @@ export const wake = ({ sql }: DurableObjectStorage, evaluationId: string): void 
 export const takeUp = (storage: DurableObjectStorage, item: DecideItem): Resolution | undefined => {
   if (item.continues === undefined) return undefined
   const row = rowOf(storage, item.continues)
-  if (!row || row.intent !== item.actionHash || !(row.state === 'ready' || WAITING.includes(row.state))) return undefined
+  if (!row || row.intent !== item.actionHash || !(row.state === 'ready' || WAITING.includes(row.state)))
+    return undefined
   storage.sql.exec(
     "UPDATE wait SET state = 'continued', by = ? WHERE evaluation_id = ?",
     item.evaluationId,

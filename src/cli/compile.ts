@@ -9,6 +9,7 @@ import { readEntities } from './compile/entities.ts'
 import { checkSources, readFacts, undeclaredRequirements } from './compile/facts.ts'
 import { readFolder } from './compile/folder.ts'
 import { readLinks, type WrittenLink } from './compile/links.ts'
+import { unsettling } from './compile/outcomes.ts'
 import { unmeteredOverlaps } from './compile/overlap.ts'
 import { readPolicies, type WrittenPolicy } from './compile/policies.ts'
 import { badRewrites } from './compile/rewrites.ts'
@@ -49,6 +50,8 @@ export const compile = async (
   if (facts) diagnostics.push(...undeclaredRequirements(policies.values(), facts))
   if (schema !== undefined) diagnostics.push(...validate(schema.text, policies, links))
   if (tenant !== undefined) diagnostics.push(...unknownGroups(policies.values(), tenant))
+  if (schema && tenant && placeOf && !hasErrors(diagnostics))
+    diagnostics.push(...unsettling(tenant, schema.schema, written?.facts, placeOf))
   if (schema === undefined || tenant === undefined || hasErrors(diagnostics))
     return { diagnostics: sorted(diagnostics) }
 

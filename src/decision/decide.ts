@@ -5,6 +5,7 @@ import { withDeadline } from '../durable/deadline.ts'
 import { sha256 } from '../durable/hash.ts'
 import type { Presented } from '../escalation/presented.ts'
 import { requestable } from '../escalation/requestable.ts'
+import { awaitOutcomes } from '../facts/outcomes.ts'
 import { claimsIn } from '../facts/record.ts'
 import { enter, wakeAt } from '../facts/waits.ts'
 import type { Signer } from '../identity/keys.ts'
@@ -139,7 +140,7 @@ const settleRun = async (run: Run, call: Call, deps: Deps, mayMove: boolean): Pr
     items.slice(from).map(({ index, prepared }): Placed => [index, closed(reason, prepared, call)])
   if ('unsettled' in reply) return deny(reply.unsettled)
 
-  await enterWaits(reply, items, call, deps)
+  await Promise.all([enterWaits(reply, items, call, deps), enterOutcomes(reply, items, call, deps)])
   const placed: Placed[] = []
   for (const [at, { index, prepared }] of items.entries()) {
     const settled = reply[at]
@@ -256,6 +257,24 @@ const enterWaits = async (reply: DecideReply, items: Item<Prepared>[], call: Cal
 }
 
 const WAIT_DEADLINE_MS = 2_000
+
+/** Enters what was permitted where the facts that will tell its outcome find it. */
+const enterOutcomes = async (reply: DecideReply, items: Item<Prepared>[], call: Call, deps: Deps): Promise<void> => {
+  const awaited = reply.flatMap((settled, at) => {
+    const { telling, ask, object } = items[at]?.prepared ?? {}
+    if (settled.kind !== 'decided' || settled.expiresAt === undefined || !telling || !ask || !object) return []
+    const { evaluationId, receipt, at: decidedAt } = settled
+    return [{ evaluationId, action: ask.action.name, object: object.name, seq: receipt.seq, ...telling, decidedAt }]
+  })
+  if (awaited.length === 0) return
+  const { tenant, bundle, edge } = call
+  const io = { db: deps.facts.db, agents: deps.agents, tenant, bundle, now: edge.now }
+  try {
+    await withDeadline(awaitOutcomes(awaited, io), WAIT_DEADLINE_MS)
+  } catch (error) {
+    console.warn(`outcomes that facts tell are found by asking alone: ${error}`)
+  }
+}
 
 const waitAt = ({ evaluationId }: Decided, { who: { principals } }: Prepared, { identifier }: Call): string => {
   const { type, id } = principals.actor

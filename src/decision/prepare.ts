@@ -11,6 +11,7 @@ import type { Presented } from '../escalation/presented.ts'
 import { uidText } from '../identity/uid.ts'
 import type { Ask } from './ask.ts'
 import type { Call } from './call.ts'
+import { cameOf } from './came.ts'
 import { fieldsFor } from './duties.ts'
 import { actionHash, type Intent } from './intent.ts'
 import type { Truth } from './known.ts'
@@ -32,6 +33,8 @@ export type Prepared = {
   who: Who
   object: { name: string; agent: string; attempts: { capacity: number; windowMs: number } }
   item: Omit<DecideItem, 'idempotency'>
+  /** The fact that will tell what became of it. */
+  telling?: { entity: string; predicate: string }
   /** What a permit says of the intent. */
   intent: { hash: string; argumentsHash: string }
 }
@@ -59,6 +62,7 @@ export const prepare = (ask: Ask, call: Call, presented?: Presented, truth?: Gat
   const { program, denied, asked } = judged
   const intent = intentOf(judged.ask, actor, call)
   const { hash, argumentsHash } = hashesOf(intent)
+  const { came, telling } = cameOf(ask, truth, call.bundle)
   // What holds a credential can be shown to nobody, so nobody can approve it.
   const liftable = !kept.masked && program.legs.some(leg => leg.forbids.some(forbid => forbid.liftable))
   return {
@@ -66,6 +70,7 @@ export const prepare = (ask: Ask, call: Call, presented?: Presented, truth?: Gat
     ...(presented && { presented }),
     who: actor,
     object: objectOf(actor, call),
+    ...(telling && { telling }),
     item: {
       evaluationId: uuidv7(),
       // what was masked must not be guessed back from what is kept of the intent
@@ -76,6 +81,7 @@ export const prepare = (ask: Ask, call: Call, presented?: Presented, truth?: Gat
       ...(asked && call.bundle.remembers && { step: stepOf(kept.ask, actor, asked, call) }),
       program,
       ...(denied && { denied }),
+      ...(came && { came }),
       ...links,
       ...(truth && { wait: { ms: call.bundle.facts.waitMs, needs: needsOf(truth, call.bundle) } }),
       ...recordOf(kept.ask, actor, call.caller, {

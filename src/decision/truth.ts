@@ -87,6 +87,9 @@ const draft = (ask: Ask, call: Call): Draft | undefined => {
   const attestations = readAttestations(given.attestations, problems)
   const needs = asksFor(actor, asked, call)
   for (const name of claims.keys()) if (!needs.has(name)) needs.set(name, {})
+  // it may say what became of the same intent before
+  const tells = bundle.settling.get(ask.action.name)?.fact.name
+  if (tells !== undefined && !needs.has(tells)) needs.set(tells, {})
   if (needs.size === 0 && !speaks) return undefined
   const wants: Want[] = []
   const nameless: string[] = []

@@ -51,11 +51,9 @@ export const loadFacts = (
   policies: PolicySet,
   rules: ReadonlyMap<string, Pick<RuleMeta, 'requires'>>,
 ): LoadedFacts => {
-  const declared = new Map<string, Declared>()
+  const declared = declaredIn(facts, schema)
   const predicates = new Map<string, { type: Type; lifetimeMs: number | undefined }>()
-  for (const [name, declaration] of Object.entries(facts?.facts ?? {})) {
-    const fact = load(name, declaration, schema)
-    declared.set(name, fact)
+  for (const fact of declared.values()) {
     const lifetimes = [predicates.get(fact.predicate)?.lifetimeMs, fact.lifetimeMs].filter(ms => ms !== undefined)
     predicates.set(fact.predicate, {
       type: fact.type,
@@ -85,6 +83,10 @@ export const loadFacts = (
     },
   }
 }
+
+/** The facts that are declared, by name. */
+export const declaredIn = (facts: Facts | undefined, schema: Schema): Map<string, Declared> =>
+  new Map(Object.entries(facts?.facts ?? {}).map(([name, fact]) => [name, load(name, fact, schema)]))
 
 /** How long a deferred decision waits where nothing is declared. */
 const WAIT_MS = 10 * 60_000

@@ -56,3 +56,25 @@ export const factWaits = sqliteTable(
     index('fact_waits_by_time').on(table.until),
   ],
 )
+
+/** Permitted decisions whose outcome a fact will tell: where that fact finds them. */
+export const outcomeWaits = sqliteTable(
+  'outcome_waits',
+  {
+    tenant: text().notNull(),
+    entity: text().notNull(),
+    predicate: text().notNull(),
+    evaluationId: text('evaluation_id').notNull(),
+    action: text().notNull(),
+    /** The name of the agent's object, and the decision's place on its chain. */
+    object: text().notNull(),
+    seq: integer().notNull(),
+    /** Milliseconds: only what was observed since counts. */
+    decidedAt: integer('decided_at').notNull(),
+    until: integer().notNull(),
+  },
+  table => [
+    primaryKey({ columns: [table.tenant, table.entity, table.predicate, table.evaluationId] }),
+    index('outcome_waits_by_time').on(table.until),
+  ],
+)

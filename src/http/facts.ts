@@ -6,6 +6,7 @@ import { read } from '../decision/ask.ts'
 import { tellsOf } from '../decision/decide.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
 import { historyOf, record } from '../facts/ledger.ts'
+import { settleBy } from '../facts/outcomes.ts'
 import { entryOf } from '../facts/push.ts'
 import { Statement } from '../facts/statement.ts'
 import { MAX_VERIFIED, verify } from '../facts/verify.ts'
@@ -166,13 +167,17 @@ export const facts = new Hono<AppEnv>()
     },
   )
 
-/** Whoever waits for these facts is woken; where that fails, they find them when they ask. */
+/** Whoever waits for these facts is woken, and what they tell the outcome of gets it; where that fails, asking finds them. */
 const tell = async (c: Context<AppEnv>, entries: ReturnType<typeof entryOf>[]): Promise<void> => {
   const stated = entries.flatMap(entry => ('status' in entry ? [] : entry))
-  try {
-    await wakeFor(c.env.DB, c.env.AGENT, c.var.place.tenant, stated)
-  } catch (error) {
-    console.warn(`those who wait for facts could not be woken: ${error}`)
+  const { tenant } = c.var.place
+  const { DB: db, AGENT: agents } = c.env
+  const told = await Promise.allSettled([
+    wakeFor(db, agents, tenant, stated),
+    settleBy(stated, { db, agents, tenant, bundle: c.var.session.bundle, now: c.var.now }),
+  ])
+  for (const one of told) {
+    if (one.status === 'rejected') console.warn(`those whom facts concern could not be told: ${one.reason}`)
   }
 }
 

@@ -78,6 +78,7 @@ export const outcomes = new Hono<AppEnv>().post(
     }
     switch (reply.kind) {
       case 'not_found':
+      case 'earlier':
         return problem(refusal(404, 'not_found'))
       case 'not_permitted':
         return problem(refusal(409, 'nothing_permitted'))

@@ -2,6 +2,7 @@ import { type EntityStore, loadEntities } from '../cedar/entities.ts'
 import { loadPolicies, type PolicySet } from '../cedar/policies.ts'
 import { loadSchema, type Schema } from '../cedar/schema.ts'
 import { type LoadedFacts, loadFacts } from '../facts/load.ts'
+import { readSettling, type Settling } from '../facts/settling.ts'
 import { type RuleMeta, readAnnotations } from './annotations.ts'
 import { approverProblems } from './approvers.ts'
 import type { Bundle } from './bundle.ts'
@@ -26,6 +27,8 @@ export type LoadedBundle = {
   /** Those of the settings; no two have one `iss`. */
   issuers: readonly Issuer[]
   facts: LoadedFacts
+  /** Actions whose outcome a fact tells. */
+  settling: ReadonlyMap<string, Settling>
   /** Whether any action is judged by what went before it. */
   remembers: boolean
   /** The bucket of decisions without an allow. */
@@ -72,9 +75,11 @@ export const loadBundle = (
       texts.set(id, text.text)
     }
     const facts = loadFacts(bundle.facts, schema, policies, rules)
+    const { settling, problems } = readSettling(settings.outcomes ?? {}, schema, facts.declared)
+    if (problems[0]) return refuse(`tenant.json/outcomes${problems[0].pointer} ${problems[0].problem}`)
     const { seq, hash, tenant } = as
     const remembers = [...schema.actions.values()].some(({ context }) => context.attributes.has('session'))
-    const loaded = { settings, policies, schema, entities, rules, texts, issuers, facts, attempts, remembers }
+    const loaded = { settings, policies, schema, entities, rules, texts, issuers, facts, settling, attempts, remembers }
     return { ok: true, bundle: { seq, hash, tenant, ...loaded } }
   } catch (error) {
     return refuse(error instanceof Error ? error.message : String(error))

@@ -172,6 +172,14 @@ const DataClasses = v.pipe(
 )
 export type DataClasses = v.InferOutput<typeof DataClasses>
 
+const values = v.optional(v.array(v.unknown()))
+
+/** By action: the fact that says what became of it, and by which of its values. */
+const Outcomes = v.record(
+  v.string(),
+  v.strictObject({ fact: v.string(), done: values, failed: values, not_done: values }),
+)
+
 export const Tenant = v.strictObject({
   $schema: v.optional(v.string()),
   tenant: TenantName,
@@ -187,6 +195,7 @@ export const Tenant = v.strictObject({
   /** Actions whose permits are good for nothing until they are redeemed, once. */
   redeem_only: v.optional(v.array(v.string()), []),
   ...exchangeSettings,
+  outcomes: v.optional(Outcomes),
   limits: v.optional(
     v.strictObject({
       /** Decisions of one agent that end without an allow; beyond it calls are refused undecided. */
