@@ -53,20 +53,22 @@ export const breakable = <T extends Rpc.DurableObjectBranded | undefined>(
     },
   })
 
-/** How often agents' objects borrowed from a budget's coordinator. */
-export const loans = { count: 0 }
+/** The calls that objects made to one another. */
+export const within: string[] = []
 
-/** Counts calls to coordinators. */
-export const counting = <T extends Rpc.DurableObjectBranded>(
+/** Notes the calls to the objects of a namespace. */
+export const counting = <T extends Rpc.DurableObjectBranded | undefined>(
   of: DurableObjectNamespace<T>,
+  name: string,
 ): DurableObjectNamespace<T> =>
   new Proxy(of, {
-    get: (target, name) => {
-      const member: unknown = Reflect.get(target, name)
-      if (typeof member !== 'function') return member
+    get: (target, member) => {
+      const method: unknown = Reflect.get(target, member)
+      if (typeof method !== 'function') return method
       return (...args: unknown[]) => {
-        loans.count++
-        return member.apply(target, args)
+        // each stub is used once
+        if (member === 'getByName') within.push(`${name}, by an object`)
+        return method.apply(target, args)
       }
     },
   })

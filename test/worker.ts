@@ -20,7 +20,7 @@ export class AgentObject extends Agent {
       COLLECTOR: breakable(env.COLLECTOR),
       AGENT: env.AGENT,
       BUNDLES: env.BUNDLES,
-      BUDGET: counting(env.BUDGET),
+      BUDGET: counting(env.BUDGET, 'budget'),
       NOW: () => clock.now(),
     })
   }
@@ -47,7 +47,7 @@ export class LogObject extends Log {
 export class EscalationObject extends Escalation {
   constructor(ctx: DurableObjectState, env: EscalationEnv) {
     const { AGENT, DB, SIGNING_KEYS, KEY_ENCRYPTION_KEY, LOCAL } = env
-    const whole = { AGENT: breakable(AGENT, 'agents'), DB, SIGNING_KEYS, KEY_ENCRYPTION_KEY, LOCAL }
+    const whole = { AGENT: counting(breakable(AGENT, 'agents'), 'agent'), DB, SIGNING_KEYS, KEY_ENCRYPTION_KEY, LOCAL }
     super(ctx, { ...whole, NOW: () => clock.now(), FETCH: outsideFetch })
   }
 }

@@ -1,87 +1,571 @@
-import { beforeEach, describe, expect, it } from 'vitest'
+import { runDurableObjectAlarm } from 'cloudflare:test'
+import { env } from 'cloudflare:workers'
+import { afterEach, describe, expect, it } from 'vitest'
+import api from '../../docs/api.md?raw'
+import { logOf } from '../../src/audit/log/names.ts'
+import { linkUrl } from '../../src/escalation/link.ts'
+import { signer } from '../../src/identity/keys.ts'
 import { clock } from '../clock.ts'
 import { createIsolate } from '../decision/isolate.ts'
-import { loans } from '../doubles.ts'
-import { createWorld, problemIn, type World } from './world.ts'
+import { delegate, exchange, GRANT } from '../delegation/delegating.ts'
+import { createDesk, refund, submission } from '../escalation/world.ts'
+import { ask as askTruth, at, createTruth, total } from '../facts/build.ts'
+import { holder, prove } from '../identity/proofs.ts'
+import { calm } from '../outside.ts'
+import { createTally, type Tally, type Used } from './tally.ts'
+import { createWorld, problemIn, type Sending, type World } from './world.ts'
 
-/** The rows of docs/api.md, "What a call costs", that test/decision/one-hop.test.ts doesn't hold. */
+/**
+ * What calls cost, as docs/api.md tells it under "What a call costs": each of its rows has a case here, which counts, and
+ * the numbers that its cells begin with are the ones that are counted. `also` are the cases that a row's prose tells of.
+ */
 
-let world: World
-let isolate: ReturnType<typeof createIsolate>
-beforeEach(async () => {
+afterEach(() => {
   clock.reset()
-  world = await createWorld({ folder: 'bank' })
-  isolate = createIsolate()
+  calm()
 })
 
-const subject = { type: 'Agent', id: 'clerk' }
-const ask = (name: string, properties = {}, to = 'Account', id = 'a1') => ({
-  subject,
+const clerk = { type: 'Agent', id: 'clerk' }
+const ask = (name: string, properties = {}, type = 'Account', id = 'a1') => ({
+  subject: clerk,
   action: { name, properties },
-  resource: { type: to, id },
+  resource: { type, id },
 })
-const decide = async (asked: ReturnType<typeof ask>) =>
-  (await world.evaluate(asked, { token: await world.agentToken(), send: isolate.send })).context
+const bank = () => createWorld({ folder: 'bank' })
+const EVALUATE = '/access/v1/evaluation'
 
-/** What a call used, once warm. */
-const usesOf = async (call: () => Promise<Response>) => {
-  isolate.uses()
-  const { status } = await call()
-  return { status, uses: isolate.uses() }
+/** A call by the one who has the roles, over the counting isolate; its first is warm-up, and only the second counts. */
+const twice = async (tally: Tally, call: () => Promise<Response>): Promise<Used> => {
+  await tally.warm(call)
+  return tally.of(call)
+}
+const caller = async (world: Pick<World, 'token'>, tally: Tally, ...roles: string[]): Promise<Sending> => ({
+  token: await world.token({ sub: 'someone', roles }),
+  send: tally.send,
+})
+const idOf = async (response: Promise<Response>): Promise<string> => {
+  const { context } = await (await response).json<{ context: { evaluation_id: string } }>()
+  return context.evaluation_id
+}
+/** Lets the receipts of an agent reach D1. */
+const flushed = async (world: Pick<World, 'object'>) => {
+  clock.advance(3_000)
+  await runDurableObjectAlarm(world.object())
 }
 
+type Case = {
+  row: string
+  /** Object calls, KV reads, D1 reads, D1 writes. */
+  also?: { told: string; counts: [number, number, number, number] }
+  run: (tally: Tally) => Promise<Used>
+}
+
+const evaluating = async (tally: Tally, what: unknown, world: Pick<World, 'agentToken' | 'post'>) => {
+  const sending = { token: await world.agentToken(), send: tally.send }
+  return twice(tally, () => world.post(EVALUATE, what, sending))
+}
+const truthfully = async (
+  tally: Tally,
+  what: unknown,
+  prepare?: (world: Awaited<ReturnType<typeof createTruth>>) => Promise<unknown>,
+) => {
+  const world = await createTruth()
+  await prepare?.(world)
+  return evaluating(tally, what, world)
+}
+const requested = async () => {
+  const desk = await createDesk()
+  return { desk, ...(await desk.requested(refund(600))) }
+}
+
+const OTHER = { type: 'Order', id: '8' }
+
+const linkTo = async (desk: Awaited<ReturnType<typeof createDesk>>, task: string) =>
+  linkUrl(
+    await signer(env),
+    desk.identifier,
+    { task, approver: { type: 'User', id: 'fay' } },
+    { id: crypto.randomUUID(), at: clock.now(), until: clock.now() + 3_600_000 },
+  )
+
+const cases: Case[] = [
+  { row: 'evaluation', run: async tally => evaluating(tally, ask('view'), await bank()) },
+  {
+    row: 'evaluation',
+    also: { told: 'with session, duties and budgets', counts: [1, 0, 0, 0] },
+    run: async tally => evaluating(tally, ask('transfer', { amount: 1 }), await bank()),
+  },
+  {
+    row: 'evaluation under a shared budget',
+    run: async tally => evaluating(tally, ask('gift', { amount: 1 }), await bank()),
+  },
+  {
+    row: 'evaluation under a shared budget',
+    also: { told: 'where the agent holds too little', counts: [2, 0, 0, 0] },
+    run: async tally => {
+      const world = await bank()
+      const sending = { token: await world.agentToken(), send: tally.send }
+      await tally.warm(() => world.post(EVALUATE, ask('view'), sending))
+      return tally.of(() => world.post(EVALUATE, ask('gift', { amount: 1 }), sending))
+    },
+  },
+  {
+    row: 'evaluations',
+    run: async tally => {
+      const world = await bank()
+      const sending = { token: await world.agentToken(), send: tally.send }
+      const batch = { ...ask('view'), evaluations: Array.from({ length: 20 }, () => ({})) }
+      return twice(tally, () => world.post('/access/v1/evaluations', batch, sending))
+    },
+  },
+  {
+    row: '… whose policies ask for facts that are neither attested nor copied',
+    run: async tally => truthfully(tally, askTruth('note', { text: 'x' }), world => world.push('orders', [total(5)])),
+  },
+  { row: '… that defers', run: async tally => truthfully(tally, askTruth('refund', { amount: 5 })) },
+  {
+    row: '… of an action whose outcome a fact tells, and that is neither attested nor copied',
+    run: async tally => truthfully(tally, askTruth('pay', { payout: 'p-1', amount: 1 })),
+  },
+  {
+    row: 'access request',
+    run: async tally => {
+      const desk = await createDesk()
+      const sending = { token: desk.clerk, send: tally.send }
+      await tally.warm(() => desk.post(EVALUATE, refund(600), sending))
+      const denial = await desk.denied(refund(600))
+      return tally.of(() => desk.post('/access/v1/requests', submission(denial), sending))
+    },
+  },
+  {
+    row: 'access request',
+    also: { told: 'with an Idempotency-Key', counts: [2, 0, 0, 1] },
+    run: async tally => {
+      const desk = await createDesk()
+      const sending = { token: desk.clerk, send: tally.send, headers: { 'idempotency-key': 'k' } }
+      await tally.warm(() => desk.post(EVALUATE, refund(600), { ...sending, headers: {} }))
+      const denial = await desk.denied(refund(600))
+      return tally.of(() => desk.post('/access/v1/requests', submission(denial), sending))
+    },
+  },
+  {
+    row: 'task',
+    run: async tally => {
+      const { desk, task } = await requested()
+      const sending = { token: desk.clerk, send: tally.send }
+      return twice(tally, () => desk.send('GET', `/access/v1/requests/${task}`, undefined, sending))
+    },
+  },
+  {
+    row: 'cancel',
+    run: async tally => {
+      const { desk, task } = await requested()
+      const sending = { token: desk.clerk, send: tally.send }
+      await tally.warm(() => desk.send('GET', `/access/v1/requests/${task}`, undefined, sending))
+      return tally.of(() => desk.send('POST', `/access/v1/requests/${task}/cancel`, undefined, sending))
+    },
+  },
+  {
+    row: 'vote',
+    run: async tally => {
+      const { desk, task } = await requested()
+      const sending = { token: await desk.approver('fay'), send: tally.send }
+      await tally.warm(() => desk.send('GET', '/v1/escalations', undefined, sending))
+      return tally.of(() => desk.post(`/v1/escalations/${task}/votes`, { vote: 'approve' }, sending))
+    },
+  },
+  {
+    row: 'approval taken back',
+    run: async tally => {
+      const desk = await createDesk()
+      const { task } = await desk.approved(refund(600))
+      const sending = { token: await desk.approver('fay'), send: tally.send }
+      return twice(tally, () => desk.send('POST', `/v1/escalations/${task}/revoke`, undefined, sending))
+    },
+  },
+  {
+    row: 'escalation',
+    run: async tally => {
+      const { desk, task } = await requested()
+      const sending = { token: await desk.approver('fay'), send: tally.send }
+      return twice(tally, () => desk.send('GET', `/v1/escalations/${task}`, undefined, sending))
+    },
+  },
+  ...['/v1/escalations', '/v1/escalations/load'].map(path => ({
+    row: 'escalations, load',
+    run: async (tally: Tally) => {
+      const desk = await createDesk()
+      const sending = await caller(desk, tally, 'admin')
+      return twice(tally, () => desk.send('GET', path, undefined, sending))
+    },
+  })),
+  {
+    row: "the approver's page",
+    run: async tally => {
+      const { desk, task } = await requested()
+      const link = await linkTo(desk, task)
+      return twice(tally, () => desk.send('GET', link, undefined, { send: tally.send }))
+    },
+  },
+  {
+    row: "the approver's page",
+    also: { told: 'answered', counts: [3, 0, 0, 0] },
+    run: async tally => {
+      const { desk, task } = await requested()
+      const link = await linkTo(desk, task)
+      const body = 'vote=approve&reason=ok'
+      const headers = { 'content-type': 'application/x-www-form-urlencoded', 'content-length': String(body.length) }
+      await tally.warm(() => desk.send('GET', link, undefined, { send: tally.send }))
+      return tally.of(() => desk.send('POST', link, body, { headers, send: tally.send }))
+    },
+  },
+  {
+    row: 'POST facts',
+    run: async tally => {
+      const world = await createTruth()
+      const sending = { token: await world.sourceToken('orders'), send: tally.send }
+      return twice(tally, () => world.post('/v1/facts', { facts: [total(5)] }, sending))
+    },
+  },
+  {
+    row: 'POST facts',
+    also: { told: 'for which someone waits', counts: [1, 0, 1, 2] },
+    run: async tally => {
+      const world = await createTruth()
+      const sending = { token: await world.sourceToken('orders'), send: tally.send }
+      await tally.warm(() => world.post('/v1/facts', { facts: [total(5, { entity: OTHER })] }, sending))
+      await world.evaluate(askTruth('refund', { amount: 5 }), { token: await world.agentToken() })
+      return tally.of(() => world.post('/v1/facts', { facts: [total(5)] }, sending))
+    },
+  },
+  {
+    row: 'POST facts',
+    also: { told: 'that tell an outcome', counts: [1, 0, 3, 2] },
+    run: async tally => {
+      const world = await createTruth()
+      const sending = { token: await world.sourceToken('bank'), send: tally.send }
+      const status = () => ({
+        entity: { type: 'Payout', id: 'p-1' },
+        predicate: 'status',
+        value: 'paid',
+        observed_at: at(0),
+      })
+      await world.evaluate(askTruth('pay', { payout: 'p-1', amount: 1 }), { token: await world.agentToken() })
+      clock.advance(10)
+      await tally.warm(() => world.post('/v1/facts', { facts: [{ ...status(), value: 'sent' }] }, sending))
+      clock.advance(10)
+      return tally.of(() => world.post('/v1/facts', { facts: [status()] }, sending))
+    },
+  },
+  {
+    row: 'facts, verify',
+    run: async tally => {
+      const world = await createTruth()
+      const sending = await caller(world, tally, 'auditor')
+      return twice(tally, () => world.send('GET', '/v1/facts?type=Order&id=7', undefined, sending))
+    },
+  },
+  {
+    row: 'facts, verify',
+    run: async tally => {
+      const world = await createTruth()
+      const sending = await caller(world, tally, 'pep')
+      const claims = [{ name: 'orderTotal', entity: { type: 'Order', id: '7' }, value: 5 }]
+      return twice(tally, () => world.post('/v1/facts/verify', { claims }, sending))
+    },
+  },
+  {
+    row: 'waits',
+    run: async tally => {
+      const world = await createTruth()
+      const sending = { token: await world.agentToken(), send: tally.send }
+      const id = await idOf(world.post(EVALUATE, askTruth('refund', { amount: 5 }), sending))
+      return twice(tally, () => world.send('GET', `/v1/waits/Agent/clerk/${id}`, undefined, sending))
+    },
+  },
+  {
+    row: 'search, scope',
+    run: async tally => {
+      const world = await bank()
+      const sending = { token: await world.agentToken(), send: tally.send }
+      const query = { subject: clerk, action: { name: 'view' }, resource: { type: 'Account' } }
+      return twice(tally, () => world.post('/access/v1/search/resource', query, sending))
+    },
+  },
+  {
+    row: 'search, scope',
+    run: async tally => {
+      const world = await bank()
+      const sending = { token: await world.agentToken(), send: tally.send }
+      const query = { subject: clerk, action: { name: 'view' }, resource: { type: 'Account' } }
+      return twice(tally, () => world.post('/v1/scope', query, sending))
+    },
+  },
+  {
+    row: 'outcome',
+    run: async tally => {
+      const world = await bank()
+      const sending = await caller(world, tally, 'pep')
+      const id = await idOf(world.post(EVALUATE, ask('transfer', { amount: 1 }), { token: await world.agentToken() }))
+      await tally.warm(() => world.post(EVALUATE, ask('view'), sending))
+      return tally.of(() => world.post(`/v1/decisions/${id}/outcome`, { outcome: 'done', subject: clerk }, sending))
+    },
+  },
+  {
+    row: 'outcome',
+    also: { told: 'without the subject of the decision', counts: [1, 0, 1, 0] },
+    run: async tally => {
+      const world = await bank()
+      const sending = await caller(world, tally, 'pep')
+      const id = await idOf(world.post(EVALUATE, ask('transfer', { amount: 1 }), { token: await world.agentToken() }))
+      await flushed(world)
+      await tally.warm(() => world.post(EVALUATE, ask('view'), sending))
+      return tally.of(() => world.post(`/v1/decisions/${id}/outcome`, { outcome: 'done' }, sending))
+    },
+  },
+  {
+    row: 'outcome',
+    also: { told: 'of which nothing is awaited', counts: [2, 0, 1, 0] },
+    run: async tally => {
+      const world = await bank()
+      const sending = await caller(world, tally, 'pep')
+      const id = await idOf(world.post(EVALUATE, ask('view'), { token: await world.agentToken() }))
+      await flushed(world)
+      await tally.warm(() => world.post(EVALUATE, ask('view'), sending))
+      return tally.of(() => world.post(`/v1/decisions/${id}/outcome`, { outcome: 'done', subject: clerk }, sending))
+    },
+  },
+  {
+    row: 'redeem',
+    run: async tally => {
+      const world = await bank()
+      const token = await world.agentToken()
+      await world.evaluate(ask('view'), { token })
+      const { permit } = (await world.evaluate(ask('wire', { amount: 1 }), { token })).context
+      const sending = await caller(world, tally, 'pep')
+      await tally.warm(() => world.post(EVALUATE, ask('view'), sending))
+      return tally.of(() => world.post('/v1/permits/redeem', { permit }, sending))
+    },
+  },
+  {
+    row: 'kills',
+    run: async tally => {
+      const world = await bank()
+      const sending = await caller(world, tally, 'admin')
+      const body = { target: { kind: 'action', id: 'view' }, reason: 'r' }
+      return twice(tally, () => world.post('/v1/kills', body, sending))
+    },
+  },
+  {
+    row: 'kills',
+    also: { told: 'of an agent, which is told', counts: [2, 0, 1, 0] },
+    run: async tally => {
+      const world = await bank()
+      const sending = await caller(world, tally, 'admin')
+      const body = { target: { kind: 'agent', ...clerk }, reason: 'r' }
+      return twice(tally, () => world.post('/v1/kills/lift', body, sending))
+    },
+  },
+  {
+    row: 'kills, listed',
+    run: async tally => {
+      const world = await bank()
+      const sending = await caller(world, tally, 'admin')
+      return twice(tally, () => world.send('GET', '/v1/kills', undefined, sending))
+    },
+  },
+  ...['/.well-known/jwks.json', '/.well-known/authzen-configuration'].map(path => ({
+    row: 'metadata, keys',
+    run: async (tally: Tally) => {
+      const world = await bank()
+      return twice(tally, () => world.send('GET', path, undefined, { send: tally.send }))
+    },
+  })),
+  ...['', '/session'].map(path => ({
+    row: 'agent, session',
+    run: async (tally: Tally) => {
+      const world = await bank()
+      await world.evaluate(ask('view'), { token: await world.agentToken() })
+      const sending = await caller(world, tally, 'admin')
+      return twice(tally, () => world.send('GET', `/v1/agents/Agent/clerk${path}`, undefined, sending))
+    },
+  })),
+  ...['/v1/receipts', '/v1/decisions/'].map(path => ({
+    row: 'receipts, decision',
+    run: async (tally: Tally) => {
+      const world = await bank()
+      const id = await idOf(world.post(EVALUATE, ask('view'), { token: await world.agentToken() }))
+      await flushed(world)
+      const sending = await caller(world, tally, 'auditor')
+      return twice(tally, () => world.send('GET', path.endsWith('/') ? path + id : path, undefined, sending))
+    },
+  })),
+  {
+    row: 'decision, judged again',
+    run: async tally => {
+      const world = await bank()
+      const id = await idOf(world.post(EVALUATE, ask('view'), { token: await world.agentToken() }))
+      await flushed(world)
+      const sending = await caller(world, tally, 'auditor')
+      return twice(tally, () => world.send('GET', `/v1/decisions/${id}/again`, undefined, sending))
+    },
+  },
+  {
+    row: 'backlog',
+    run: async tally => {
+      const world = await bank()
+      const sending = await caller(world, tally, 'auditor')
+      return twice(tally, () => world.send('GET', '/v1/backlog', undefined, sending))
+    },
+  },
+  {
+    row: 'token exchange',
+    run: async tally => {
+      const world = await createWorld()
+      const params = { subject: await world.agentToken(), jkt: (await holder()).jkt, agent: 'helper', send: tally.send }
+      return twice(tally, () => exchange(world, params))
+    },
+  },
+  {
+    row: 'token exchange',
+    also: { told: 'that counts', counts: [2, 0, 1, 1] },
+    run: async tally => {
+      const world = await createWorld()
+      const details = [{ ...GRANT, actions: ['refund'], uses: 3 }]
+      const params = { subject: await world.agentToken(), jkt: (await holder()).jkt, agent: 'helper', details }
+      return twice(tally, () => exchange(world, { ...params, send: tally.send }))
+    },
+  },
+  {
+    row: 'whoami',
+    run: async tally => {
+      const world = await createWorld()
+      const sending = await caller(world, tally, 'auditor')
+      return twice(tally, () => world.send('GET', '/v1/whoami', undefined, sending))
+    },
+  },
+  {
+    row: 'whoami',
+    also: { told: 'where grants count, with the proof that such tokens need', counts: [2, 0, 0, 0] },
+    run: async tally => {
+      const world = await createWorld()
+      const details = [{ ...GRANT, actions: ['refund'], uses: 3 }]
+      const child = await delegate(world, await world.agentToken(), { agent: 'helper', details })
+      const who = async () =>
+        world.send('GET', '/v1/whoami', undefined, {
+          headers: {
+            authorization: `DPoP ${child.token}`,
+            dpop: await prove(child.key, {
+              method: 'GET',
+              url: `${world.identifier}/v1/whoami`,
+              now: clock.now(),
+              token: child.token,
+            }),
+          },
+          send: tally.send,
+        })
+      return twice(tally, who)
+    },
+  },
+  ...['proof', 'signed'].map(path => ({
+    row: 'proof, signed',
+    run: async (tally: Tally) => {
+      const world = await bank()
+      const id = await idOf(world.post(EVALUATE, ask('view'), { token: await world.agentToken() }))
+      await flushed(world)
+      clock.advance(3_000)
+      await runDurableObjectAlarm(logOf(env.LOG, world.tenant))
+      const sending = await caller(world, tally, 'auditor')
+      return twice(tally, () => world.send('GET', `/v1/decisions/${id}/${path}`, undefined, sending))
+    },
+  })),
+  {
+    row: 'log',
+    run: async tally => {
+      const world = await bank()
+      const sending = await caller(world, tally, 'auditor')
+      return twice(tally, () => world.send('GET', '/v1/log', undefined, sending))
+    },
+  },
+  {
+    row: 'webhook secrets',
+    run: async tally => {
+      const desk = await createDesk()
+      const sending = await caller(desk, tally, 'admin')
+      return twice(tally, () => desk.post('/v1/webhooks/fay/secrets', {}, sending))
+    },
+  },
+  {
+    row: 'webhook deliveries',
+    run: async tally => {
+      const desk = await createDesk()
+      const sending = await caller(desk, tally, 'admin')
+      return twice(tally, () => desk.send('GET', '/v1/webhooks/deliveries', undefined, sending))
+    },
+  },
+  {
+    row: 'delegations',
+    run: async tally => {
+      const world = await createWorld()
+      const sending = await caller(world, tally, 'admin')
+      return twice(tally, () => world.send('GET', '/v1/delegations', undefined, sending))
+    },
+  },
+  ...['suspend', 'resume'].map(change => ({
+    row: 'suspend, resume',
+    run: async (tally: Tally) => {
+      const world = await createWorld()
+      const sending = await caller(world, tally, 'admin')
+      return twice(tally, () => world.post(`/v1/agents/Agent/clerk/${change}`, { reason: 'r' }, sending))
+    },
+  })),
+  {
+    row: 'suspend, resume',
+    also: { told: 'of who handed something on', counts: [2, 0, 2, 1] },
+    run: async tally => {
+      const world = await createWorld()
+      await delegate(world, await world.agentToken(), { agent: 'helper' })
+      const sending = await caller(world, tally, 'admin')
+      return twice(tally, () => world.post('/v1/agents/Agent/clerk/suspend', { reason: 'r' }, sending))
+    },
+  },
+  {
+    row: 'revoke',
+    run: async tally => {
+      const world = await createWorld()
+      const { id } = await delegate(world, await world.agentToken(), { agent: 'helper' })
+      const sending = await caller(world, tally, 'admin')
+      return twice(tally, () => world.post(`/v1/delegations/${id}/revoke`, { reason: 'r' }, sending))
+    },
+  },
+]
+
+/** The table: by row, the numbers that its cells begin with. */
+const documented = new Map(
+  api
+    .slice(api.indexOf('## What a call costs'))
+    .split('\n')
+    .filter(line => /^\| [^|]+ \| \d/.test(line))
+    .map(line => {
+      const [row = '', ...cells] = line.split(/ ?\| ?/).slice(1, -1)
+      return [row, cells.map(cell => Number.parseInt(cell, 10))] as const
+    }),
+)
+
 describe('what calls cost once warm', () => {
-  it('an evaluation with session, duties and budgets: one call', async () => {
-    await decide(ask('view'))
-    isolate.uses()
-    await decide(ask('transfer', { amount: 1 }))
-    expect(isolate.uses()).toEqual(['object decide'])
+  it('is told of all that is counted, and counted for all that is told', () => {
+    const counted = cases.filter(({ also }) => also === undefined).map(({ row }) => row)
+    expect(new Set(counted)).toEqual(new Set(documented.keys()))
   })
 
-  it('an evaluation under a shared budget: one call, and one more of the object where it holds too little', async () => {
-    loans.count = 0
-    await decide(ask('gift', { amount: 1 }))
-    expect(loans.count).toBe(1)
-    isolate.uses()
-    await decide(ask('gift', { amount: 1 }))
-    expect(isolate.uses()).toEqual(['object decide'])
-    expect(loans.count).toBe(1)
-  })
-
-  it('an outcome: one call; without the subject of the decision one D1 read more', async () => {
-    const token = await world.pepToken()
-    const { evaluation_id } = await decide(ask('transfer', { amount: 1 }))
-    const report = (body: object) => () =>
-      world.post(`/v1/decisions/${evaluation_id}/outcome`, { outcome: 'done', ...body }, { token, send: isolate.send })
-    expect(await usesOf(report({ subject }))).toEqual({ status: 200, uses: ['object report'] })
-    const { uses } = await usesOf(report({}))
-    expect(uses.filter(use => use === 'd1 prepare')).toHaveLength(1)
-  })
-
-  it('a redemption: one call', async () => {
-    await decide(ask('view'))
-    const { permit } = await decide(ask('wire', { amount: 1 }))
-    const token = await world.pepToken()
-    const redeem = () => world.post('/v1/permits/redeem', { permit }, { token, send: isolate.send })
-    expect(await usesOf(redeem)).toEqual({ status: 200, uses: ['object redeem'] })
-  })
-
-  it('a kill switch: one call, one D1 read, and one for each agent that is told', async () => {
-    await decide(ask('view'))
-    const token = await world.token({ roles: ['admin'] })
-    const body = { target: { kind: 'agent', ...subject }, reason: 'r' }
-    const kill = () => world.post('/v1/kills', body, { token, send: isolate.send })
-    const { uses } = await usesOf(kill)
-    expect(uses.filter(use => use.startsWith('object'))).toEqual(['object kill', 'object learn'])
-    expect(uses.filter(use => use === 'd1 prepare')).toHaveLength(1)
-  })
-
-  it("a session's steps: one call", async () => {
-    await decide(ask('view'))
-    const token = await world.token({ roles: ['admin'] })
-    const read = () => world.send('GET', '/v1/agents/Agent/clerk/session', undefined, { token, send: isolate.send })
-    expect((await usesOf(read)).uses).toEqual(['object session'])
-  })
+  it.each(cases.map(one => [one.also ? `${one.row}: ${one.also.told}` : one.row, one] as const))(
+    '%s',
+    async (_, { row, also, run }) => {
+      const { objects, kv, reads, writes } = await run(createTally())
+      const expected = also?.counts ?? documented.get(row)
+      expect({ counts: [objects.length, kv, reads, writes], objects }).toEqual({ counts: expected, objects })
+    },
+  )
 })
 
 describe('a flood', () => {
@@ -91,6 +575,7 @@ describe('a flood', () => {
       {},
       { FLOOD: { limit: async ({ key }: { key: string }) => ({ success: limits.push(key) < 3 }) } as RateLimit },
     )
+    const world = await bank()
     const send = async (token: string) =>
       world.post('/access/v1/evaluation', ask('view'), { token, send: flooded.send })
     const token = await world.agentToken()
