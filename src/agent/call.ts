@@ -51,6 +51,9 @@ export type DelegateCall = {
   /** Signed things that must not pass a second time: a proof, an identity assertion. */
   proofs: ProofClaim[]
   lineage: Lineage
+  /** The kill switches that the Worker knows of, and what one might name: who hands on, to whom, and for whom. */
+  epoch?: Epoch
+  targets?: string[]
   /** What leaves the agent's purse; `holder` is the name of the object that gets it, `until` in milliseconds. */
   slice?: { purse: string; uses: number | null; amount: number | null; holder: string; until: number }
   /** Where it has more than there is to hand on: the humans' approval of just that. */

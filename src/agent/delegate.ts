@@ -4,6 +4,7 @@ import { approvalFor } from './approvals.ts'
 import type { DelegateCall, DelegateReply, FundCall, Reclaimed } from './call.ts'
 import { append } from './chain.ts'
 import { takeAttempt } from './decide.ts'
+import { isKilled } from './kills.ts'
 import { claimProof } from './proofs.ts'
 import { leftIn, openPurse, readPurse } from './purses.ts'
 import { isTaken } from './revocations.ts'
@@ -65,7 +66,10 @@ export const delegate = (
     return { kind: 'delegated', at: now, receipt: { seq, hash } }
   })
 
-/** The agent as it may hand something on now, or what keeps it from that, whatever it is. */
+/**
+ * The agent as it may hand something on now, or what keeps it from that, whatever it is. Who was stopped hands nothing on,
+ * and nothing is handed to it: that it was tried is on record.
+ */
 export const admitted = (
   storage: DurableObjectStorage,
   chain: string,
@@ -80,8 +84,21 @@ export const admitted = (
   if (call.proofs.some(proof => !claimProof(storage, proof))) return refused('invalid_dpop_proof')
   const room = takeAttempt(storage, call.attempts, now)
   if (!room.taken) return { ...refused('too_many_attempts'), retryAfter: room.retryAfter }
-  if (self.suspended) return refused('suspended')
-  return isTaken(storage, call.lineage) ? refused('revoked') : { self, now }
+  const stopped = stopping(storage, self, call)
+  if (!stopped) return { self, now }
+  const body = { ...call.body, refused: stopped }
+  append(storage, self, { kind: 'delegation', at: now, body, secrets: call.secrets }, clock)
+  return refused(stopped)
+}
+
+const stopping = (
+  storage: DurableObjectStorage,
+  { suspended }: Self,
+  { lineage, epoch, targets = [] }: Pick<DelegateCall, 'lineage' | 'epoch' | 'targets'>,
+): 'suspended' | 'revoked' | 'killed' | undefined => {
+  if (suspended) return 'suspended'
+  if (isTaken(storage, lineage)) return 'revoked'
+  return isKilled(storage, epoch, targets) ? 'killed' : undefined
 }
 
 /** Opens the purse that a delegation moved here. */

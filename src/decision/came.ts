@@ -3,7 +3,7 @@ import { outcomeOf } from '../facts/settling.ts'
 import { uidText } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import type { Ask } from './ask.ts'
-import type { Truth } from './truth.ts'
+import type { Truth } from './known.ts'
 
 /** The fact that tells what becomes of an action, and what it says by now; nothing where none does. */
 export type Came = {

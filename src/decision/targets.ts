@@ -44,6 +44,17 @@ export const targetsOf = (ask: Ask, who: Who, call: Pick<Call, 'bundle' | 'calle
   return [...new Set([...parties(who, call), ...targets.map(targetName)])]
 }
 
+/** The same of authority, whatever is done by it: who has it, from whom, for whom and in which session. */
+export const targetsOfAuthority = (
+  { principals, groups, session }: Pick<Caller, 'groups' | 'session'> & { principals: PrincipalChain },
+  bundle: LoadedBundle,
+): string[] => [
+  ...new Set([
+    ...partiesOf({ principals, groups, asserts: false }, bundle),
+    targetName({ kind: 'session', id: session ?? '' }),
+  ]),
+]
+
 /** Of all that acts. For an agent that speaks for itself they are the same each time. */
 const parties = (who: Who, { bundle, caller }: Pick<Call, 'bundle' | 'caller'>): readonly string[] => {
   if (who.asserts) return partiesOf(who, bundle)
@@ -59,7 +70,10 @@ const partiesKnown = new WeakMap<
   { bundle: LoadedBundle; principals: PrincipalChain; names: readonly string[] }
 >()
 
-const partiesOf = ({ principals, groups, asserts }: Who, bundle: LoadedBundle): string[] => {
+const partiesOf = (
+  { principals, groups, asserts }: Pick<Who, 'principals' | 'groups' | 'asserts'>,
+  bundle: LoadedBundle,
+): string[] => {
   const { actor, chain, user } = principals
   const groupsOf = (uid: EntityUid): EntityUid[] => ancestorsOf(uid, bundle.entities)
   const targets: Target[] = [

@@ -1,11 +1,12 @@
 import { uuidv7 } from 'uuidv7'
-import type { DelegateCall, DelegateReply, ProofClaim } from '../agent/call.ts'
+import type { DelegateCall, DelegateReply, Epoch, ProofClaim } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
 import { sealSecrets } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
 import { isSealed } from '../audit/receipt.ts'
 import { entityRef } from '../cedar/value.ts'
 import { agentName } from '../decision/prepare.ts'
+import { targetsOfAuthority } from '../decision/targets.ts'
 import { withDeadline } from '../durable/deadline.ts'
 import type { EscalationObject } from '../escalation/object.ts'
 import type { PrincipalChain } from '../identity/caller.ts'
@@ -45,6 +46,8 @@ export type ExchangeDeps = {
   /** Keys for what the tenant marks as personal in receipts. */
   vault: Vault
   now: number
+  /** The tenant's kill switches. */
+  epoch: Epoch
   waitUntil: (work: Promise<unknown>) => void
 }
 
@@ -189,6 +192,8 @@ const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise
         attempts: bundle.attempts,
         proofs,
         lineage: from,
+        epoch: deps.epoch,
+        targets: targetsOfAuthority({ ...delegator, principals }, bundle),
         ...(narrowed.slice && { slice: { ...narrowed.slice, holder, until } }),
         ...(moving.widened && { widened: moving.widened }),
         body,

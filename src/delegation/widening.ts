@@ -3,6 +3,7 @@ import { redact } from '../audit/privacy/redact.ts'
 import { sealSecrets } from '../audit/privacy/seal.ts'
 import { actionHash, type Intent } from '../decision/intent.ts'
 import { agentName } from '../decision/prepare.ts'
+import { targetsOfAuthority } from '../decision/targets.ts'
 import { withDeadline } from '../durable/deadline.ts'
 import { nameOf } from '../durable/names.ts'
 import { barredFrom } from '../escalation/approver.ts'
@@ -84,6 +85,8 @@ export const widened = async (
         attempts: bundle.attempts,
         proofs: held.proofs,
         lineage: from,
+        epoch: deps.epoch,
+        targets: targetsOfAuthority({ ...delegator, principals }, bundle),
         terms: { ...binding, forbids },
         body,
         secrets: await sealSecrets(secrets, subjectsOf(principals), bundle.settings.privacy, deps.vault),

@@ -12,6 +12,7 @@ import { checkProof } from '../identity/dpop.ts'
 import { GrantItem } from '../identity/grant.ts'
 import { signer } from '../identity/keys.ts'
 import type { Verification } from '../identity/verify.ts'
+import { epochOf } from './asked.ts'
 import { claimOf, issuersOf, sourceIo, verificationOf } from './authenticated.ts'
 import { boundedBytes } from './body.ts'
 import { json } from './describe.ts'
@@ -67,6 +68,8 @@ export const token = new Hono<AppEnv>().post(
     if (isOAuthRefusal(parties)) return failed(c, parties)
     const held = await holding(parties, request.jkt, verification)
     if (isOAuthRefusal(held)) return failed(c, held, verification.call.nonces.current)
+    const epoch = await epochOf(c)
+    if (!epoch) return failed(c, oauthRefusal('temporarily_unavailable', 'bundle_stale'))
     const issued = await exchange(request, parties, held, {
       tenant: c.var.place.tenant,
       identifier,
@@ -77,6 +80,7 @@ export const token = new Hono<AppEnv>().post(
       signer: await signer(c.env),
       vault: vaultOf(c.env, c.var.place.tenant, c.var.now),
       now: c.var.now,
+      epoch,
       waitUntil: work => c.executionCtx.waitUntil(work),
     })
     if (isOAuthRefusal(issued)) return failed(c, issued)

@@ -1,8 +1,10 @@
 import { type Context, Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
+import type { Epoch } from '../agent/call.ts'
 import { reasons } from '../decision/reasons.ts'
 import { isRefusal, type Refusal } from '../decision/refusal.ts'
+import { targetName, targetsOfAuthority } from '../decision/targets.ts'
 import { roles } from '../identity/caller.ts'
 import type { GrantItem } from '../identity/grant.ts'
 import { whoami as ask, type Told } from '../scope/whoami.ts'
@@ -32,6 +34,8 @@ const Whoami = v.object({
   expires_at: v.pipe(v.string(), v.isoTimestamp()),
   /** What it comes from was suspended or revoked. */
   revoked: v.boolean(),
+  /** Whether a kill switch stops it, or whom it acts for; absent while that can't be told. */
+  killed: v.optional(v.boolean()),
   /** Of agents: whether the question is on record, and why they would be allowed nothing now. */
   recorded: v.optional(v.boolean()),
   reason: v.optional(v.picklist(Object.keys(reasons))),
@@ -48,11 +52,13 @@ export const whoami = new Hono<AppEnv>().get(
   }),
   authenticated(roles, undefined, { settles: true }),
   async c => {
-    const told = await toldOf(c)
+    const epoch = await epochOf(c)
+    const told = await toldOf(c, epoch)
     if (told && isRefusal(told)) return problem(told)
-    const { claims, taken } = c.var.session
+    const { claims, taken, bundle } = c.var.session
     const caller = told?.caller ?? c.var.session.caller
     const { principals, grants, delegations } = caller
+    const stops = principals ? targetsOfAuthority({ ...caller, principals }, bundle) : [targetName({ kind: 'tenant' })]
     const left = told?.left
     const shown = (id: string, item: GrantItem) => ({
       ...item,
@@ -72,6 +78,7 @@ export const whoami = new Hono<AppEnv>().get(
       ...(delegations && { delegations: [...delegations] }),
       expires_at: new Date(claims.exp * 1000).toISOString(),
       revoked: taken === 'yes' || told?.reason === 'revoked',
+      ...(epoch && { killed: told?.reason === 'killed' || epoch.targets.some(target => stops.includes(target)) }),
       ...(told && { recorded: told.recorded }),
       ...(told?.reason !== undefined && { reason: told.reason }),
       ...(grants && { authorization_details: grants.flatMap(({ id, items }) => items.map(item => shown(id, item))) }),
@@ -80,10 +87,9 @@ export const whoami = new Hono<AppEnv>().get(
 )
 
 /** What the agent's own object says of it. Whoever isn't an agent has none. */
-const toldOf = async (c: Context<AppEnv>): Promise<Told | Refusal | undefined> => {
+const toldOf = async (c: Context<AppEnv>, epoch: Epoch | undefined): Promise<Told | Refusal | undefined> => {
   const { caller } = c.var.session
   if (!isAgent(caller)) return undefined
-  const epoch = await epochOf(c)
   // The token is genuine, and maps to nobody: it is recorded under a name that no entity has.
   const principals = caller.principals ?? { actor: { type: 'Nobody', id: caller.name }, chain: [] }
   if (!epoch) return { caller, recorded: false, reason: 'bundle_stale' }
