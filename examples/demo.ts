@@ -160,6 +160,18 @@ const story = async (origin: string, state: string): Promise<number> => {
   )
   await ask('case-runner: look at another order', 'deny', runner.ask({ name: 'viewOrder' }, order('o-1002')))
 
+  const letter = { name: 'sendEmail', properties: { to: 'kim@customer.example', subject: 'Your case', body: '…' } }
+  const mailbox = { type: 'Mailbox', id: 'support' }
+  const customer = { type: 'Customer', id: 'c-17' }
+  const look = { name: 'viewCustomer', properties: { fields: ['name', 'email'] } }
+  await ask('support-bot for ada: write to the customer', 'allow', support.ask(letter, mailbox))
+  const reader = await delegated(origin, support.token, {
+    agent: { type: 'Agent', id: 'case-runner' },
+    authorization_details: [{ type: 'countersign_grant', actions: ['viewCustomer'], resources: [customer] }],
+  })
+  await ask('case-runner, given another task: look at what is confidential', 'allow', reader.ask(look, customer))
+  await ask('support-bot for ada: write again, now that its child has read that', 'deny', support.ask(letter, mailbox))
+
   await admin.post('/v1/agents/Agent/support-bot/suspend', { reason: 'shown in the demo' })
   await ask('support-bot, suspended: look at order o-1001', 'deny', support.ask({ name: 'viewOrder' }, order('o-1001')))
   await ask('case-runner, its parent suspended: look', 'deny', runner.ask({ name: 'viewOrder' }, order('o-1001')))

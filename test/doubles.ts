@@ -19,6 +19,43 @@ export const broken = {
 export const mend = (): void => {
   const whole = { d1: false, d1Answers: false, collectors: false, agents: false, answers: false, log: false }
   Object.assign(broken, { ...whole, writes: 0 })
+  Object.assign(between, { calls: [], fate: () => 'whole' })
+}
+
+/** What becomes of a call: it doesn't arrive, or it does and the answer is lost. */
+type Fate = 'whole' | 'lost' | 'unanswered'
+
+/** The calls that agents' objects make to each other, by method, and what becomes of them. */
+export const between = { calls: [] as string[], fate: (_method: string): Fate => 'whole' }
+
+/** Lets `between` count and break the calls to objects. */
+export const watched = <T extends Rpc.DurableObjectBranded>(
+  namespace: DurableObjectNamespace<T>,
+): DurableObjectNamespace<T> => {
+  const stub = (of: object) =>
+    new Proxy(of, {
+      get: (target, name) => {
+        const member: unknown = Reflect.get(target, name)
+        if (typeof member !== 'function') return member
+        return async (...args: unknown[]) => {
+          const method = String(name)
+          between.calls.push(method)
+          within.push(`agent ${method}, by an object`)
+          const fate = between.fate(method)
+          if (fate === 'lost') throw new Error(`${method} did not arrive`)
+          const answer: unknown = await Reflect.apply(member, target, args)
+          if (fate === 'unanswered') throw new Error(`the answer to ${method} was lost`)
+          return answer
+        }
+      },
+    })
+  return new Proxy(namespace, {
+    get: (target, name) => {
+      const member: unknown = Reflect.get(target, name)
+      if (typeof member !== 'function') return member
+      return (...args: unknown[]) => stub(Reflect.apply(member, target, args))
+    },
+  })
 }
 
 export const breakableD1 = (db: D1Database): D1Database =>

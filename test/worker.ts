@@ -6,7 +6,7 @@ import { EscalationObject as Escalation, type EscalationEnv } from '../src/escal
 import { createApp } from '../src/http/app.ts'
 import { createSource } from '../src/policy/source.ts'
 import { clock } from './clock.ts'
-import { breakable, breakableD1, broken, counting } from './doubles.ts'
+import { breakable, breakableD1, broken, counting, watched } from './doubles.ts'
 import { outsideFetch } from './outside.ts'
 
 export { BudgetObject } from '../src/budget/object.ts'
@@ -18,7 +18,7 @@ export class AgentObject extends Agent {
   constructor(ctx: DurableObjectState, env: AgentEnv) {
     super(ctx, {
       COLLECTOR: breakable(env.COLLECTOR),
-      AGENT: env.AGENT,
+      AGENT: watched(env.AGENT),
       BUNDLES: env.BUNDLES,
       BUDGET: counting(env.BUDGET, 'budget'),
       NOW: () => clock.now(),

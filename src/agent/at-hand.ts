@@ -1,7 +1,7 @@
 import type { Epoch } from './call.ts'
 import { epochIn, readEpoch } from './kills.ts'
 import type { Self } from './self.ts'
-import { type Session, type StoredSession, sessionIn } from './session.ts'
+import { readSession, type Session, type StoredSession, sessionIn } from './session.ts'
 
 /** What nearly every decision reads of its object. */
 export type AtHand = {
@@ -20,9 +20,15 @@ export type AtHand = {
 export const readAtHand = (storage: DurableObjectStorage, session: string | undefined): AtHand => {
   const [row] = storage.sql.exec(SELECT, session ?? null).raw<Row>()
   if (!row) {
-    const nothing = { revocations: true, unknownOutcomes: true, sweepPlanned: false, session: undefined }
-    // It may have been told of switches before anything was asked of it.
-    return { self: undefined, epoch: readEpoch(storage), ...nothing }
+    // It may have been told of switches, and of where a session comes from, before anything was asked of it.
+    return {
+      self: undefined,
+      epoch: readEpoch(storage),
+      revocations: true,
+      unknownOutcomes: true,
+      sweepPlanned: false,
+      session: session === undefined ? undefined : readSession(storage, session),
+    }
   }
   const [epoch, revoked, unknown, swept, flushed, suspended, fork, bundleSeq, bundleHash, seq, hash, at, ...stored] =
     row
@@ -67,7 +73,7 @@ const SELECT = `
     EXISTS (SELECT 1 FROM due WHERE kind = 'sweep'),
     self.flushed, self.suspended, self.fork, self.bundle_seq, self.bundle_hash,
     head.seq, head.hash, head.at,
-    session.seq, session.hash, session.state, step.prev, step.entry
+    session.seq, session.hash, session.state, session.line, step.prev, step.entry
   FROM self
   LEFT JOIN receipt AS head ON head.seq = (SELECT max(seq) FROM receipt)
   LEFT JOIN session ON session.id = '' || ?

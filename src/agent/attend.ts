@@ -5,10 +5,11 @@ import type { State } from '../settle/settle.ts'
 import type { Answered, QuestionCall, Step } from './call.ts'
 import { append } from './chain.ts'
 import { newerThan, stateOf, takeAttempt, writeCharge } from './decide.ts'
+import { keepNews } from './line.ts'
 import { claimProof } from './proofs.ts'
 import { isTaken } from './revocations.ts'
 import { openSelf } from './self.ts'
-import { readSession, takeStep } from './session.ts'
+import { addStep, readSession } from './session.ts'
 import { stoppedBy } from './stopped.ts'
 import { planSweep } from './sweep.ts'
 
@@ -61,13 +62,16 @@ export const attend = <T>(
     for (const charge of charges) writeCharge(storage, charge)
     const step = stepBy?.(result)
     const stepped =
-      step && session !== 'tampered' ? takeStep(storage, session, step, { evaluationId: call.id, at: now }) : undefined
+      step && session !== 'tampered'
+        ? addStep(storage, step.session, session, { ...step, evaluationId: call.id, at: now })
+        : undefined
+    if (step && stepped) keepNews(storage, step.session, stepped, clock())
     const said = {
       id: call.id,
       bundle: call.bundle,
       ...(reason !== undefined && { reason }),
       result_hash: contentHash(result),
-      ...(stepped && { session: stepped }),
+      ...(stepped && { session: { seq: stepped.seq, hash: stepped.hash } }),
     }
     const body = { ...call.body, [kind]: said }
     const { seq, hash } = append(storage, self, { kind, at: now, body, secrets: call.secrets }, clock)

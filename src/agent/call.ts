@@ -10,6 +10,7 @@ import type { Outcome } from '../settle/outcome.ts'
 import type { Liftable, Program } from '../settle/program.ts'
 import type { ScopeProgram } from '../settle/scope.ts'
 import type { Quota } from '../settle/settle.ts'
+import type { News, SessionState } from './session-state.ts'
 
 // What an approval was used for is the record's, and crosses with the decision.
 export type { ApprovalUse }
@@ -58,6 +59,8 @@ export type DelegateCall = {
   slice?: { purse: string; uses: number | null; amount: number | null; holder: string; until: number }
   /** Where it has more than there is to hand on: the humans' approval of just that. */
   widened?: { approval: string; binding: Binding; forbids: StepUp['forbids'] }
+  /** The agent's session, and the one of the same delegation that inherits from it; where policies ask what went before. */
+  session?: { id: string; linked?: true; to: Place }
   body: Body
   secrets: Secrets
 }
@@ -72,11 +75,31 @@ export type WidenReply =
   | { kind: 'refused'; reason: Reason; retryAfter?: number }
 
 export type DelegateReply =
-  | { kind: 'delegated'; at: number; receipt: { seq: number; hash: string } }
+  | { kind: 'delegated'; at: number; receipt: { seq: number; hash: string }; inheritance?: Inheritance }
   | { kind: 'refused'; reason: Reason; retryAfter?: number }
 
-/** Opens a purse: what a delegation may use and spend. `until` in milliseconds. */
-export type FundCall = { id: string; uses: number | null; amount: number | null; until: number }
+/** What a delegation brings to the agent that gets it, under the delegation's id. Milliseconds. */
+export type BeginCall = {
+  v: 1
+  id: string
+  at: number
+  /** What it may use and spend. */
+  purse?: { uses: number | null; amount: number | null; until: number }
+  /** What its session begins with. */
+  inheritance?: Inheritance
+}
+
+/** One session: the object that holds it, whose that is, and its name there. */
+export type Place = { object: string; agent: string; session: string }
+
+/**
+ * What a session begins with: those that it comes from, nearest first, the root of the tree last; and what the nearest
+ * knew when it handed on, with the step of it that says so.
+ */
+export type Inheritance = { line: Place[]; seq: number; hash: string; state: SessionState }
+
+/** Tells a session what one below it has learned, up to a step of that one. Repeating it changes nothing. */
+export type ToldCall = { v: 1; session: string; from: Place & { seq: number; hash: string }; news: News }
 
 export type Reclaimed =
   | { kind: 'returned'; uses: number | null; amount: number | null }
@@ -126,6 +149,10 @@ export type DecideItem = {
   redeem?: boolean
   /** What the action would add to its session. */
   step?: Step
+  /** The session was begun by a delegation: without what that brought nothing is judged. */
+  linked?: true
+  /** The members of `context.session` that any policy may read. */
+  reads?: readonly string[]
   /** What names the caller, its Idempotency-Key and this item together, and the hash of the whole request. */
   idempotency?: { key: string; requestHash: string }
   /** Milliseconds that a permit lives. */
@@ -250,6 +277,8 @@ export type Refused =
   | { kind: 'stale_bundle'; seq: number; hash: string }
   /** The chain was contradicted by the record: it decides nothing more. */
   | { kind: 'chain_fork' }
+  /** Allowed, and on record; but a session above couldn't be told of it yet. The same call, made again, gets it. */
+  | { kind: 'untold' }
 
 /** One reply for each item that was reached, in order. Any refusal but `too_many_attempts` ends the list. */
 export type DecideReply = (Decided | Refused)[]
@@ -269,6 +298,8 @@ export type QuestionCall = Pick<
   targets?: string[]
   /** The session that the question is asked in, where policies ask what went before. */
   session?: string
+  /** As in a decision's item. */
+  linked?: true
   body: Body
   secrets: Secrets
 }
@@ -298,7 +329,7 @@ export type Answered<T> =
       reason?: Reason
       receipt: { seq: number; hash: string }
     }
-  | Exclude<Refused, { kind: 'idempotency_mismatch' }>
+  | Exclude<Refused, { kind: 'idempotency_mismatch' | 'untold' }>
 
 /** A kill switch that is on: what is stopped (for people), who stopped it, and why. */
 export type Kill = { shown: string; by: string; reason: string; at: number }

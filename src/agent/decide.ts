@@ -12,9 +12,10 @@ import { readAtHand } from './at-hand.ts'
 import type { ApprovalUse, DecideCall, Decided, DecideItem, DecideReply, Refused } from './call.ts'
 import { append } from './chain.ts'
 import { decidedOf } from './decided.ts'
-import { isKilled } from './kills.ts'
 import { type Dry, heldOf, spendLease, type Waits } from './leases.ts'
+import { keepNews } from './line.ts'
 import { readLevel, readSpent, writeLevel, writeSpent } from './meters.ts'
+import type { AgentObject } from './object.ts'
 import { settleUnknown } from './outcome.ts'
 import { provide } from './outlook.ts'
 import { keepPending, overdueReports, unknownOf } from './pending.ts'
@@ -24,10 +25,12 @@ import { keepRedeemable } from './redeem.ts'
 import { findReply, keepReply } from './replies.ts'
 import { isTaken } from './revocations.ts'
 import { openSelf, readSelf, type Self } from './self.ts'
-import { type Session, sessionValue, takeStep } from './session.ts'
+import { addStep, type Session, sessionValue } from './session.ts'
+import { joined } from './session-state.ts'
 import { forbidsOf, hintUntil, keepStepUp } from './step-ups.ts'
 import { stoppedBy } from './stopped.ts'
 import { planSweep } from './sweep.ts'
+import { askRoot, type Root } from './tree.ts'
 import { hasEnded, keepWait, takeUp, wakeDependents } from './waits.ts'
 
 /** How long a defer waits where its Worker doesn't say, in milliseconds. */
@@ -39,34 +42,38 @@ export const decide = (
   chain: string,
   call: DecideCall,
   clock: () => number,
-  waits: Waits = new Map(),
+  asked: Asked = { waits: new Map() },
 ): DecideReply => {
-  if (call.v !== 1 || call.items.some(({ program }) => program.v !== 1)) throw new Error('written by a newer Worker')
+  if (call.v !== 1 || call.items.some(({ program }) => program.v > 2)) throw new Error('written by a newer Worker')
   const reply: DecideReply = []
   for (const item of call.items) {
-    const answer = storage.transactionSync(() => decideItem(storage, chain, call, item, clock, waits))
+    const answer = storage.transactionSync(() => decideItem(storage, chain, call, item, clock, asked))
     reply.push(answer)
     if (stopsAt(answer, call.stop)) break
   }
   return reply
 }
 
+/** What was asked of other objects for one item, before its transaction. */
+type Asked = { waits: Waits; root?: Root | undefined }
+
 /**
- * The same, where items spend from budgets that the agent shares: what it doesn't hold enough of it borrows first, so
- * these take a second call. What was borrowed and isn't needed after all goes back when its lease ends.
+ * The same, where items spend from budgets that the agent shares, or hang on the whole tree of their session: what it
+ * doesn't hold enough of it borrows first, and what the tree knows it asks its root, so these take a second call. What
+ * was borrowed and isn't needed after all goes back when its lease ends.
  */
-export const decideSharing = async (
+export const decideAsking = async (
   storage: DurableObjectStorage,
   chain: string,
   call: DecideCall,
-  budgets: DurableObjectNamespace<BudgetObject>,
-  dry: Dry,
+  others: { budgets: DurableObjectNamespace<BudgetObject>; agents: DurableObjectNamespace<AgentObject>; dry: Dry },
   clock: () => number,
 ): Promise<DecideReply> => {
   const reply: DecideReply = []
   for (const item of call.items) {
-    const waits = await provide(storage, call, item, budgets, dry, clock)
-    const answers = decide(storage, chain, { ...call, items: [item] }, clock, waits)
+    const root = await askRoot(storage, others.agents, item)
+    const waits = await provide(storage, call, item, { ...others, root }, clock)
+    const answers = decide(storage, chain, { ...call, items: [item] }, clock, { waits, root })
     reply.push(...answers)
     if (answers.some(answer => stopsAt(answer, call.stop))) break
   }
@@ -79,7 +86,7 @@ const decideItem = (
   call: DecideCall,
   item: DecideItem,
   clock: () => number,
-  waits: Waits,
+  { waits, root }: Asked,
 ): Decided | Refused => {
   const atHand = readAtHand(storage, item.step?.session)
   let self = { ...(atHand.self ?? openSelf(storage, { tenant: call.tenant, chain, agent: call.agent })), chain }
@@ -88,14 +95,24 @@ const decideItem = (
   if (call.proof && !claimProof(storage, call.proof)) return { kind: 'replayed_proof' }
 
   const taken = call.lineage !== undefined && atHand.revocations && isTaken(storage, call.lineage)
+  const { session } = atHand
+  const stopped = stoppedBy(storage, {
+    taken,
+    ...(call.epoch && { epoch: call.epoch }),
+    known: atHand.epoch,
+    targets: item.targets,
+    session,
+    linked: item.step && item.linked,
+    root,
+  })
   const kept = item.idempotency && findReply(storage, item.idempotency.key, now)
   // what deferred is decided anew once its wait has ended
   const earlier = kept && hasEnded(storage, kept.decided.evaluationId) ? undefined : kept
   if (earlier) {
     if (earlier.requestHash !== item.idempotency?.requestHash) return { kind: 'idempotency_mismatch' }
     // a stopped agent gets no permit, not even one that was decided before: it is judged anew, and denied
-    const stopped = self.suspended || taken || isKilled(storage, call.epoch, item.targets ?? [], atHand.epoch)
-    if (!stopped || !permits(earlier.decided)) return { ...earlier.decided, replayed: true }
+    const barred = self.suspended || stopped === 'revoked' || stopped === 'killed'
+    if (!barred || !permits(earlier.decided)) return { ...earlier.decided, replayed: true }
   }
 
   const newer = newerThan(self, call.bundle)
@@ -105,19 +122,12 @@ const decideItem = (
     self = { ...self, head: readSelf(storage)?.head }
   }
 
-  const { session } = atHand
-  const stopped = stoppedBy(storage, {
-    taken,
-    ...(call.epoch && { epoch: call.epoch }),
-    known: atHand.epoch,
-    targets: item.targets,
-    session,
-  })
   const approvals = approvalsFor(storage, item, now)
   // while something was borrowed time went on, and what was held before may have ended
   const spendingAt = Math.max(now, clock())
   const knowing: Knowing = {
     session: session === 'tampered' ? undefined : session,
+    root,
     approved: approvals.approved,
     held: key => heldOf(storage, key, waits, spendingAt),
     unsettled: atHand.unknownOutcomes && unknownOf(storage, item.actionHash).length > 0,
@@ -138,13 +148,15 @@ const decideItem = (
   for (const draw of settled.draws ?? []) drawFrom(storage, draw)
   const stepped =
     item.step && permits(settled) && session !== 'tampered'
-      ? takeStep(storage, session, item.step, { evaluationId: item.evaluationId, at: now })
+      ? addStep(storage, item.step.session, session, { ...item.step, evaluationId: item.evaluationId, at: now })
       : undefined
+  if (stepped && item.step) keepNews(storage, item.step.session, stepped, clock())
   const used = permits(settled) ? approvals.consume(settled.lifted, item.evaluationId) : []
   const resolution = takeUp(storage, item)
   const decision = {
     ...recordOf(settled, call, item, now, { used, resolution }),
     ...headOf(stepped ?? session),
+    ...(root && !('lost' in root) && { tree: { agent: root.agent, seq: root.seq, hash: root.hash } }),
   }
   const receipt = append(
     storage,
@@ -199,6 +211,8 @@ const denialOf = (
 /** What the state is read with, beside the agent's own. */
 type Knowing = Pick<State, 'approved' | 'held'> & {
   session: Session | undefined
+  /** The root of the session's tree, where that is another and was asked. */
+  root?: Root | undefined
   /** Of one action that is asked about: whether nobody knows what became of it before. */
   unsettled?: boolean
 }
@@ -206,15 +220,19 @@ type Knowing = Pick<State, 'approved' | 'held'> & {
 export const stateOf = (
   storage: DurableObjectStorage,
   { suspended }: Pick<Self, 'suspended'>,
-  { session, approved, held, unsettled = false }: Knowing,
+  { session, root, approved, held, unsettled = false }: Knowing,
   now: number,
 ): State => {
-  let remembered: CedarRecord | undefined
-  const lookup = (name: string) => {
-    if (name !== SESSION) return undefined
-    remembered ??= sessionValue(session?.state, now, overdueReports(storage))
-    return remembered
+  const remembering = (known: Pick<Session, 'state'> | undefined) => {
+    let value: CedarRecord | undefined
+    return () => {
+      value ??= sessionValue(known?.state, now, overdueReports(storage))
+      return value
+    }
   }
+  const own = remembering(session)
+  const whole = session?.line && wholeOf(session, root)
+  const tree = session?.line ? whole && remembering(whole) : own
   return {
     suspended,
     unsettled,
@@ -222,14 +240,19 @@ export const stateOf = (
     purse: (purse, counter) => leftIn(storage, purse, counter, now),
     spent: key => readSpent(storage, key),
     held,
-    finish: ({ residual }) => {
-      const finished = finish(residual, lookup)
+    finish: ({ residual, tree: asksTree }) => {
+      const remembered = asksTree ? tree : own
+      const finished = finish(residual, name => (name === SESSION ? remembered?.() : undefined))
       if (typeof finished === 'boolean') return finished
       return finished.kind === 'fault' ? 'error' : 'unknown'
     },
     approved,
   }
 }
+
+/** What the tree of a session knows: the session, and all that was answered anywhere else, which the root was told. */
+const wholeOf = ({ state }: Session, root: Root | undefined): Pick<Session, 'state'> | undefined =>
+  root && !('lost' in root) ? { state: joined(state, root.state) } : undefined
 
 /** What the object has seen, where the call was evaluated under less. One `seq` has one hash, the first that was seen. */
 export const newerThan = (

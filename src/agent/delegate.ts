@@ -1,14 +1,16 @@
 import type { Reason } from '../decision/reasons.ts'
 import { type Handler, plan } from '../durable/due.ts'
 import { approvalFor } from './approvals.ts'
-import type { DelegateCall, DelegateReply, FundCall, Reclaimed } from './call.ts'
+import type { BeginCall, DelegateCall, DelegateReply, Reclaimed } from './call.ts'
 import { append } from './chain.ts'
 import { takeAttempt } from './decide.ts'
-import { isKilled } from './kills.ts'
+import { handOn, inherit } from './line.ts'
 import { claimProof } from './proofs.ts'
 import { leftIn, openPurse, readPurse } from './purses.ts'
 import { isTaken } from './revocations.ts'
 import { openSelf, type Self } from './self.ts'
+import { readSession, type Session } from './session.ts'
+import { stoppedBy } from './stopped.ts'
 import { planSweep } from './sweep.ts'
 
 /** How long after a purse has lapsed it is asked for what is left: clocks differ, and its own slices come back first. */
@@ -27,7 +29,7 @@ export const delegate = (
   storage.transactionSync(() => {
     const agent = admitted(storage, chain, call, clock)
     if ('kind' in agent) return agent
-    const { self, now } = agent
+    const { self, now, session } = agent
     const { slice, widened } = call
     const approvals = widened && approvalFor(storage, widened, now)
     if (approvals && 'kind' in approvals) return approvals
@@ -63,7 +65,9 @@ export const delegate = (
       },
       clock,
     )
-    return { kind: 'delegated', at: now, receipt: { seq, hash } }
+    const from = { object: chain, agent: self.agent, session: call.session?.id ?? '' }
+    const inheritance = call.session && handOn(storage, session, { from, to: call.session.to, at: now })
+    return { kind: 'delegated', at: now, receipt: { seq, hash }, ...(inheritance && { inheritance }) }
   })
 
 /**
@@ -75,7 +79,7 @@ export const admitted = (
   chain: string,
   call: Omit<DelegateCall, 'slice' | 'widened'>,
   clock: () => number,
-): { self: Self; now: number } | Extract<DelegateReply, { kind: 'refused' }> => {
+): { self: Self; now: number; session: Session | undefined } | Extract<DelegateReply, { kind: 'refused' }> => {
   const self = openSelf(storage, { tenant: call.tenant, chain, agent: call.agent })
   const now = Math.max(call.now, self.head?.at ?? 0)
   const refused = (reason: Reason) => ({ kind: 'refused', reason }) as const
@@ -84,29 +88,30 @@ export const admitted = (
   if (call.proofs.some(proof => !claimProof(storage, proof))) return refused('invalid_dpop_proof')
   const room = takeAttempt(storage, call.attempts, now)
   if (!room.taken) return { ...refused('too_many_attempts'), retryAfter: room.retryAfter }
-  const stopped = stopping(storage, self, call)
-  if (!stopped) return { self, now }
-  const body = { ...call.body, refused: stopped }
+  const session = call.session && readSession(storage, call.session.id)
+  const taken = isTaken(storage, call.lineage)
+  const linked = call.session?.linked
+  const stopped = self.suspended ? 'suspended' : stoppedBy(storage, { ...call, taken, session, linked })
+  if (!stopped && session !== 'tampered') return { self, now, session }
+  const reason = stopped ?? 'session_tampered'
+  const body = { ...call.body, refused: reason }
   append(storage, self, { kind: 'delegation', at: now, body, secrets: call.secrets }, clock)
-  return refused(stopped)
+  return refused(reason)
 }
 
-const stopping = (
+/** Takes in what a delegation brings: the purse that it moved here, and what the session of its task begins with. */
+export const begin = (
   storage: DurableObjectStorage,
-  { suspended }: Self,
-  { lineage, epoch, targets = [] }: Pick<DelegateCall, 'lineage' | 'epoch' | 'targets'>,
-): 'suspended' | 'revoked' | 'killed' | undefined => {
-  if (suspended) return 'suspended'
-  if (isTaken(storage, lineage)) return 'revoked'
-  return isKilled(storage, epoch, targets) ? 'killed' : undefined
-}
-
-/** Opens the purse that a delegation moved here. */
-export const fund = (storage: DurableObjectStorage, { id, ...purse }: FundCall, now: number): void =>
+  { v, id, at, purse, inheritance }: BeginCall,
+  clock: () => number,
+): void => {
+  if (v !== 1) throw new Error('written by a newer Worker')
   storage.transactionSync(() => {
-    openPurse(storage, id, purse)
-    planSweep(storage, now)
+    if (purse) openPurse(storage, id, purse)
+    if (inheritance) inherit(storage, id, inheritance, at)
+    planSweep(storage, clock())
   })
+}
 
 /** Takes back what is left of a lapsed purse, and closes it: `pending` while slices of its own are out. */
 export const reclaim = (storage: DurableObjectStorage, id: string, until: number): Reclaimed =>

@@ -16,6 +16,8 @@ export const TENANT_TARGET = '["tenant"]'
 
 /** So many at a time, since every decision carries them; that for the whole tenant always has room. */
 const MOST_KILLS = 1_000
+/** What a session is called among the targets of switches. */
+export const sessionTarget = (id: string): string => JSON.stringify(['session', id])
 
 export const setKill = (storage: DurableObjectStorage, chain: string, call: KillCall, clock: () => number): KillReply =>
   storage.transactionSync(() => {

@@ -7,13 +7,14 @@ import { migrate } from '../durable/schema.ts'
 import type { Filter } from '../sdk/scope/filter.ts'
 import type {
   Answered,
+  BeginCall,
   DecideCall,
+  DecideItem,
   DecideReply,
   DelegateCall,
   DelegateReply,
   Epoch,
   Found,
-  FundCall,
   Kill,
   KillCall,
   KillReply,
@@ -34,19 +35,21 @@ import type {
   Standing,
   StandingCall,
   Status,
+  ToldCall,
   Waiting,
   WhoamiCall,
   WidenCall,
   WidenReply,
 } from './call.ts'
-import { decide, decideSharing } from './decide.ts'
-import { delegate, fund, reclaim, returning } from './delegate.ts'
+import { decide, decideAsking } from './decide.ts'
+import { begin, delegate, reclaim, returning } from './delegate.ts'
 import { learnEpoch, publishing, readEpoch, readKills, setKill } from './kills.ts'
 import { type Dry, givingBack, sharedMeters } from './leases.ts'
+import { answered, hasNews, learn, tell, telling } from './line.ts'
 import { note, noteOnce } from './note.ts'
 import { flushing, refill, unflushed } from './outbox.ts'
 import { report } from './outcome.ts'
-import { telling } from './overdrafts.ts'
+import { tellingOverdrafts } from './overdrafts.ts'
 import { overdueReports, reminding } from './pending.ts'
 import { claimProof } from './proofs.ts'
 import { pruning } from './prune.ts'
@@ -63,6 +66,7 @@ import { traceSession } from './session.ts'
 import { setStanding } from './standing.ts'
 import { openRequest } from './step-ups.ts'
 import { planSweep, sweeping } from './sweep.ts'
+import { hangsOnTree, remembered } from './tree.ts'
 import { expiring, readWait, wake } from './waits.ts'
 import { whoami } from './whoami.ts'
 import { widen } from './widen.ts'
@@ -70,7 +74,7 @@ import { widen } from './widen.ts'
 /** What the object needs of its Worker. `NOW` is there in tests alone. */
 export type AgentEnv = {
   COLLECTOR: DurableObjectNamespace<CollectorObject>
-  /** Other agents' objects, which hold slices of this one's purses. */
+  /** Other agents' objects: they hold slices of this one's purses, and sessions of the same tree. */
   AGENT: DurableObjectNamespace<AgentObject>
   BUNDLES: KVNamespace
   BUDGET: DurableObjectNamespace<BudgetObject>
@@ -95,16 +99,30 @@ export class AgentObject extends DurableObject<AgentEnv> {
 
   decide(call: DecideCall): DecideReply | Promise<DecideReply> {
     const { storage } = this.ctx
-    if (call.items.some(({ program }) => sharedMeters(program).length > 0)) return this.#decideSharing(call)
+    const asks = (item: DecideItem) => sharedMeters(item.program).length > 0 || hangsOnTree(storage, item)
+    if (call.items.some(asks)) return this.#decideAsking(call)
     const reply = decide(storage, this.#chain, call, this.#clock)
     this.#tellEnded()
-    return reply
+    return answered(storage, this.env.AGENT, call, reply)
   }
 
-  async #decideSharing(call: DecideCall): Promise<DecideReply> {
-    const reply = await decideSharing(this.ctx.storage, this.#chain, call, this.env.BUDGET, this.#dry, this.#clock)
+  async #decideAsking(call: DecideCall): Promise<DecideReply> {
+    const { storage } = this.ctx
+    const others = { budgets: this.env.BUDGET, agents: this.env.AGENT, dry: this.#dry }
+    const reply = await decideAsking(storage, this.#chain, call, others, this.#clock)
     this.#tellEnded()
-    return reply
+    return answered(storage, this.env.AGENT, call, reply)
+  }
+
+  /** A session below one of this agent's has learned something. What it adds is known up the line before this returns. */
+  async told(call: ToldCall): Promise<void> {
+    learn(this.ctx.storage, call, this.#clock())
+    await tell(this.ctx.storage, this.env.AGENT, call.session)
+  }
+
+  /** What a session knows, for those of its tree. */
+  remembered({ session }: { v: 1; session: string }): ReturnType<typeof remembered> {
+    return remembered(this.ctx.storage, session)
   }
 
   /** Takes down what became of an action that was allowed. */
@@ -146,24 +164,32 @@ export class AgentObject extends DurableObject<AgentEnv> {
     return search(this.ctx.storage, this.#chain, call, this.#clock)
   }
 
-  scope(call: ScopeCall): Answered<Filter> {
-    return scope(this.ctx.storage, this.#chain, call, this.#clock)
+  /** What a filter lets its holder read is known up the line before it is given. */
+  scope(call: ScopeCall): Answered<Filter> | Promise<Answered<Filter>> {
+    const { storage } = this.ctx
+    const reply = scope(storage, this.#chain, call, this.#clock)
+    if (reply.kind !== 'answered' || call.session === undefined || !hasNews(storage, call.session)) return reply
+    return tell(storage, this.env.AGENT, call.session).then(() => reply)
   }
 
   whoami(call: WhoamiCall): Answered<Purse | null> {
     return whoami(this.ctx.storage, this.#chain, call, this.#clock)
   }
 
-  delegate(call: DelegateCall): DelegateReply {
-    return delegate(this.ctx.storage, this.#chain, call, this.#clock)
+  /** What is handed on must be known up the line, since whoever inherits it has nothing to tell of it. */
+  delegate(call: DelegateCall): DelegateReply | Promise<DelegateReply> {
+    const { storage } = this.ctx
+    const reply = delegate(storage, this.#chain, call, this.#clock)
+    if (reply.kind !== 'delegated' || !call.session || !hasNews(storage, call.session.id)) return reply
+    return tell(storage, this.env.AGENT, call.session.id).then(() => reply)
   }
 
   widen(call: WidenCall): WidenReply {
     return widen(this.ctx.storage, this.#chain, call, this.#clock)
   }
 
-  fund(call: FundCall): void {
-    fund(this.ctx.storage, call, this.#clock())
+  begin(call: BeginCall): void {
+    begin(this.ctx.storage, call, this.#clock)
   }
 
   reclaim({ id, until }: { id: string; until: number }): Reclaimed {
@@ -265,8 +291,9 @@ export class AgentObject extends DurableObject<AgentEnv> {
   override async alarm(): Promise<void> {
     const { storage } = this.ctx
     const handlers = {
+      tell: telling(storage, this.env.AGENT, this.#clock),
       lease: givingBack(storage, this.env.BUDGET, this.#clock),
-      overdraft: telling(storage, this.env.BUDGET),
+      overdraft: tellingOverdrafts(storage, this.env.BUDGET),
       lapse: lapsing(storage, this.#clock),
       publish: publishing(storage, this.env.BUNDLES, this.#clock),
       report: reminding(storage, this.#clock),

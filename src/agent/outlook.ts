@@ -4,13 +4,14 @@ import { dependenceOf } from './after.ts'
 import { approvalsFor } from './approvals.ts'
 import type { DecideCall, DecideItem } from './call.ts'
 import { newerThan, stateOf } from './decide.ts'
-import { borrow, type Dry, lookUp, unasked, type Waits } from './leases.ts'
+import { borrow, type Dry, lookUp, sharedMeters, unasked, type Waits } from './leases.ts'
 import { claimProof } from './proofs.ts'
 import { findReply } from './replies.ts'
 import { isTaken } from './revocations.ts'
 import { readSelf } from './self.ts'
 import { readSession } from './session.ts'
 import { stoppedBy } from './stopped.ts'
+import type { Root } from './tree.ts'
 import { hasEnded } from './waits.ts'
 
 /**
@@ -21,12 +22,12 @@ export const provide = async (
   storage: DurableObjectStorage,
   call: DecideCall,
   item: DecideItem,
-  budgets: DurableObjectNamespace<BudgetObject>,
-  dry: Dry,
+  { budgets, dry, root }: { budgets: DurableObjectNamespace<BudgetObject>; dry: Dry; root: Root | undefined },
   clock: () => number,
 ): Promise<Waits> => {
+  if (sharedMeters(item.program).length === 0) return new Map()
   const now = () => Math.max(call.now, clock(), readSelf(storage)?.head?.at ?? 0)
-  const outlook = () => storage.transactionSync(() => outlookOf(storage, call, item, now()))
+  const outlook = () => storage.transactionSync(() => outlookOf(storage, call, item, root, now()))
   let asked: Waits | undefined
   if (outlook() === 'asks') asked = await lookUp(item.program, budgets, now())
   // what humans have to lift they may have lifted meanwhile
@@ -45,6 +46,7 @@ const outlookOf = (
   storage: DurableObjectStorage,
   call: DecideCall,
   item: DecideItem,
+  root: Root | undefined,
   now: number,
 ): 'spends' | 'asks' | 'ends' => {
   const self = readSelf(storage)
@@ -54,11 +56,19 @@ const outlookOf = (
   if (kept && !hasEnded(storage, kept.decided.evaluationId)) return 'ends'
   const taken = call.lineage !== undefined && isTaken(storage, call.lineage)
   const session = item.step && readSession(storage, item.step.session)
-  if (session === 'tampered' || stoppedBy(storage, { ...call, taken, targets: item.targets, session })) return 'ends'
+  const linked = item.step && item.linked
+  const stopped = stoppedBy(storage, { ...call, taken, targets: item.targets, session, linked, root })
+  if (stopped || session === 'tampered') return 'ends'
   const { pending, failed } = dependenceOf(storage, item)
   if (failed || pending.length > 0) return 'ends'
   const { approved } = approvalsFor(storage, item, now)
-  const knowing = { session, approved, held: () => ({ left: Number.MAX_SAFE_INTEGER }), actionHash: item.actionHash }
+  const knowing = {
+    session,
+    root,
+    approved,
+    held: () => ({ left: Number.MAX_SAFE_INTEGER }),
+    actionHash: item.actionHash,
+  }
   const { outcome } = settle(item.program, stateOf(storage, { suspended: false }, knowing, now), now)
   if (outcome === 'step_up') return 'asks'
   return outcome === 'allow' || outcome === 'modify' ? 'spends' : 'ends'

@@ -30,7 +30,10 @@ export const keepOverdraft = (
 }
 
 /** Tells the coordinator, until it has confirmed. */
-export const telling = ({ sql }: DurableObjectStorage, budgets: DurableObjectNamespace<BudgetObject>): Handler => ({
+export const tellingOverdrafts = (
+  { sql }: DurableObjectStorage,
+  budgets: DurableObjectNamespace<BudgetObject>,
+): Handler => ({
   run: async lease => {
     const [row] = sql.exec<{ coordinator: string; told: string }>(
       'SELECT coordinator, told FROM overdraft WHERE lease = ?',

@@ -181,4 +181,13 @@ export const schema: readonly string[] = [
   // Of what was taken away, what security events took.
   'ALTER TABLE revoked ADD COLUMN event_before INTEGER',
   'UPDATE revoked SET event_before = before',
+  // The sessions that one comes from, nearest first, where another agent's task began it.
+  'ALTER TABLE session ADD COLUMN line TEXT',
+  // What a session has learned and the one above it hasn't confirmed.
+  `CREATE TABLE session_news (
+    id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    news TEXT NOT NULL,
+    PRIMARY KEY (id, seq)
+  ) WITHOUT ROWID`,
 ]

@@ -1,41 +1,38 @@
 import { type CedarRecord, recordOf, setOf } from '../cedar/value.ts'
 import { contentHash, jcs } from '../durable/hash.ts'
-import type { Step } from './call.ts'
+import type { Inheritance, Place, Step, ToldCall } from './call.ts'
+import { afterStep, beginning, isFull, joined, type News, newsBetween, type SessionState } from './session-state.ts'
 
-/** What a session has come to: all that policies can read of it. Lists hold each once, sorted. */
-export type SessionState = {
-  startedAt: number
-  /** How many actions were allowed. */
-  steps: number
-  actions: string[]
-  resources: string[]
-  types: string[]
-  classes: string[]
-  /** The rank of the highest class that was read; -1 where none was. */
-  level: number
-  /** What the user asked for in the beginning; empty where nobody said. */
-  request: string
+export type Session = {
+  seq: number
+  hash: string
+  state: SessionState
+  /** The sessions that it comes from, nearest first, where another agent's task began it. */
+  line?: Place[]
 }
 
-export type Session = { seq: number; hash: string; state: SessionState }
-
-/** A step as it is kept. Its hash covers the one before and the state that it led to. */
+/** A step as it is kept. Its hash covers the one before, the state that it led to, and where the session comes from. */
 export type StoredStep = { seq: number; prev: string; hash: string; entry: string }
+
+/** What a step is: an action that was allowed, a task handed on, or what was learned from the session above or below. */
+type Entry = { at: number } & (
+  | (Step & { evaluationId: string })
+  | { handed_on: Place }
+  | { inherited: Inheritance }
+  | { told: { by: ToldCall['from']; news: News } }
+)
 
 /** `tampered` where the state isn't what the last step led to. */
 export const readSession = (storage: DurableObjectStorage, id: string): Session | 'tampered' | undefined => {
-  const [row] = storage.sql.exec<{
-    seq: number
-    hash: string
-    state: string
-    prev: string | null
-    entry: string | null
-  }>(
-    `SELECT session.seq, session.hash, state, prev, entry FROM session
-     LEFT JOIN session_step ON session_step.id = session.id AND session_step.seq = session.seq WHERE session.id = '' || ?`,
-    id,
-  )
-  return row && sessionIn(storage, id, [row.seq, row.hash, row.state, row.prev, row.entry])
+  const [row] = storage.sql
+    .exec(
+      `SELECT session.seq, session.hash, state, line, prev, entry FROM session
+       LEFT JOIN session_step ON session_step.id = session.id AND session_step.seq = session.seq
+       WHERE session.id = '' || ?`,
+      id,
+    )
+    .raw<StoredSession>()
+  return row && sessionIn(storage, id, row)
 }
 
 /** What is stored of a session, and of its last step. */
@@ -43,6 +40,7 @@ export type StoredSession = [
   seq: number | null,
   hash: string | null,
   state: string | null,
+  line: string | null,
   prev: string | null,
   entry: string | null,
 ]
@@ -50,55 +48,65 @@ export type StoredSession = [
 export const sessionIn = (
   storage: DurableObjectStorage,
   id: string,
-  [seq, hash, text, prev, entry]: StoredSession,
+  [seq, hash, state, line, prev, entry]: StoredSession,
 ): Session | 'tampered' | undefined => {
-  if (seq === null || hash === null || text === null) return undefined
+  if (seq === null || hash === null || state === null) return undefined
   if (prev === null || entry === null) return 'tampered'
   const known = proven.get(storage)
-  if (known && isSame(known, { id, seq, hash, prev, entry, text })) return known
-  const state: SessionState = JSON.parse(text)
-  if (linkHash(id, { seq, prev, entry }, state) !== hash) return 'tampered'
-  return { seq, hash, state }
+  if (known && isSame(known.text, { id, seq, hash, prev, entry, state, line })) return known.session
+  const content = contentOf({ state, line })
+  return linkHash(id, { seq, prev, entry }, content) === hash ? { seq, hash, ...content } : 'tampered'
 }
 
 /** By object, the last link that it made: a session that is still the very same needn't be hashed again. */
-const proven = new WeakMap<DurableObjectStorage, Session & SessionText>()
-type SessionText = StoredStep & { id: string; text: string }
+const proven = new WeakMap<DurableObjectStorage, { session: Session; text: SessionText }>()
+type SessionText = StoredStep & { id: string; state: string; line: string | null }
 
 const isSame = (a: SessionText, b: SessionText): boolean =>
-  a.hash === b.hash && a.text === b.text && a.entry === b.entry && a.prev === b.prev && a.seq === b.seq && a.id === b.id
+  a.hash === b.hash &&
+  a.state === b.state &&
+  a.line === b.line &&
+  a.entry === b.entry &&
+  a.prev === b.prev &&
+  a.seq === b.seq &&
+  a.id === b.id
 
-/** Adds a step to a session, in the transaction of the decision that allowed it. */
-export const takeStep = (
+/**
+ * Adds a step to a session, in the transaction of what it is about. `news`: what the sessions above don't know yet.
+ */
+export const addStep = (
   storage: DurableObjectStorage,
+  id: string,
   before: Session | undefined,
-  step: Step,
-  more: { evaluationId: string; at: number },
-): { seq: number; hash: string } => {
-  const { session: id } = step
-  const entry = jcs({ ...step, ...more })
-  const state = stateAfter(before?.state, step, more.at)
-  const link = { seq: (before?.seq ?? 0) + 1, prev: before?.hash ?? GENESIS, entry }
-  const hash = linkHash(id, link, state)
-  const text = JSON.stringify(state)
-  proven.set(storage, { id, ...link, hash, text, state })
+  entry: Entry,
+): Session & { news?: News } => {
+  const content = after(before, entry)
+  const link = { seq: (before?.seq ?? 0) + 1, prev: before?.hash ?? GENESIS, entry: jcs(entry) }
+  const hash = linkHash(id, link, content)
+  const session = { seq: link.seq, hash, ...content }
+  const state = JSON.stringify(content.state)
+  const line = content.line ? JSON.stringify(content.line) : null
+  proven.set(storage, { session, text: { id, ...link, hash, state, line } })
   storage.sql.exec(
     'INSERT INTO session_step (id, seq, prev, hash, entry) VALUES (?, ?, ?, ?, ?)',
     id,
     link.seq,
     link.prev,
     hash,
-    entry,
+    link.entry,
   )
   storage.sql.exec(
-    'INSERT OR REPLACE INTO session (id, seq, hash, state, at) VALUES (?, ?, ?, ?, ?)',
+    'INSERT OR REPLACE INTO session (id, seq, hash, state, at, line) VALUES (?, ?, ?, ?, ?, ?)',
     id,
     link.seq,
     hash,
-    text,
-    more.at,
+    state,
+    entry.at,
+    line,
   )
-  return { seq: link.seq, hash }
+  const tells = content.line && !('inherited' in entry)
+  const news = tells ? newsBetween(before?.state ?? beginning(entry.at), content.state) : undefined
+  return { ...session, ...(news && { news }) }
 }
 
 /** A session's steps, and the first that isn't what the others lead to. */
@@ -106,21 +114,21 @@ export const traceSession = (
   { sql }: DurableObjectStorage,
   id: string,
 ): { state: SessionState; steps: StoredStep[]; wrong?: number } | undefined => {
-  const [row] = sql.exec<{ state: string; hash: string }>('SELECT state, hash FROM session WHERE id = ?', id)
+  const [row] = sql.exec<SessionRow>('SELECT seq, hash, state, line FROM session WHERE id = ?', id)
   if (!row) return undefined
   const steps = sql
     .exec<StoredStep>('SELECT seq, prev, hash, entry FROM session_step WHERE id = ? ORDER BY seq', id)
     .toArray()
-  let [prev, state]: [string, SessionState | undefined] = [GENESIS, undefined]
+  let [prev, content]: [string, Content | undefined] = [GENESIS, undefined]
   let wrong: number | undefined
   for (const [index, step] of steps.entries()) {
-    const { at, ...entry }: Step & { at: number } = JSON.parse(step.entry)
-    state = stateAfter(state, entry, at)
-    const right = step.seq === index + 1 && step.prev === prev && linkHash(id, step, state) === step.hash
+    const entry: Entry = JSON.parse(step.entry)
+    content = after(content, entry)
+    const right = step.seq === index + 1 && step.prev === prev && linkHash(id, step, content) === step.hash
     if (!right) wrong ??= index + 1
     prev = step.hash
   }
-  if (prev !== row.hash || JSON.stringify(state) !== row.state) wrong ??= steps.length
+  if (!content || prev !== row.hash || jcs(content) !== jcs(contentOf(row))) wrong ??= steps.length
   return { state: JSON.parse(row.state), steps, ...(wrong !== undefined && { wrong }) }
 }
 
@@ -141,45 +149,25 @@ export const sessionValue = (state: SessionState | undefined, now: number, overd
   ])
 }
 
-/** How many resources a session can tell apart, and of how many characters: each step reads, hashes and writes them all. */
-const MOST_RESOURCES = 1_000
-const MOST_CHARS = 64_000
+type SessionRow = { seq: number; hash: string; state: string; line: string | null }
 
-const isFull = (resources: readonly string[]): boolean =>
-  resources.length >= MOST_RESOURCES || resources.reduce((sum, { length }) => sum + length, 0) >= MOST_CHARS
+/** What a step leads to. */
+type Content = Pick<Session, 'state' | 'line'>
 
-const beginning = (at: number): SessionState => ({
-  startedAt: at,
-  steps: 0,
-  actions: [],
-  resources: [],
-  types: [],
-  classes: [],
-  level: -1,
-  request: '',
+const contentOf = ({ state, line }: Pick<SessionRow, 'state' | 'line'>): Content => ({
+  state: JSON.parse(state),
+  ...(line !== null && { line: JSON.parse(line) }),
 })
 
-const stateAfter = (before: SessionState | undefined, step: Step, at: number): SessionState => {
-  const { startedAt, steps, actions, resources, types, classes, level, request } = before ?? beginning(at)
-  const { action, resource, type, read } = step
-  return {
-    startedAt,
-    steps: steps + 1,
-    actions: joined(actions, action),
-    resources: isFull(resources) ? resources : joined(resources, resource),
-    types: joined(types, type),
-    classes: read ? joined(classes, read.class) : classes,
-    level: Math.max(level, read?.level ?? -1),
-    request: request || (step.request ?? ''),
-  }
+const after = (before: Content | undefined, entry: Entry): Content => {
+  const state = before?.state ?? beginning(entry.at)
+  const line = before?.line
+  if ('inherited' in entry) return { state: joined(state, entry.inherited.state), line: entry.inherited.line }
+  const next = 'handed_on' in entry ? state : 'told' in entry ? joined(state, entry.told.news) : afterStep(state, entry)
+  return { state: next, ...(line && { line }) }
 }
-
-const joined = (list: string[], one: string): string[] => (list.includes(one) ? list : [...list, one].sort())
 
 const GENESIS = '-'
 
-const linkHash = (
-  session: string,
-  { seq, prev, entry }: Omit<StoredStep, 'hash'>,
-  state: SessionState | undefined,
-): string => contentHash({ v: 1, session, seq, prev, entry, state })
+const linkHash = (session: string, { seq, prev, entry }: Omit<StoredStep, 'hash'>, { state, line }: Content): string =>
+  contentHash({ v: 1, session, seq, prev, entry, state, ...(line && { line }) })

@@ -1,6 +1,7 @@
 import type { Epoch } from './call.ts'
-import { isKilled } from './kills.ts'
+import { isKilled, sessionTarget } from './kills.ts'
 import type { readSession } from './session.ts'
+import type { Root } from './tree.ts'
 
 /** What stops a call before any policy is asked, beside the agent's own suspension. */
 export const stoppedBy = (
@@ -11,16 +12,25 @@ export const stoppedBy = (
     known,
     targets = [],
     session,
+    linked,
+    root,
   }: {
     taken: boolean
     /** What the Worker told, and what is known here if that was read already. */
     epoch?: Epoch
     known?: Epoch
-    targets?: string[] | undefined
+    targets?: readonly string[] | undefined
     session: ReturnType<typeof readSession>
+    linked?: true | undefined
+    root?: Root | undefined
   },
-): 'revoked' | 'killed' | 'session_tampered' | undefined => {
+): 'revoked' | 'killed' | 'session_tampered' | 'session_unlinked' | undefined => {
   if (taken) return 'revoked'
-  if (isKilled(storage, epoch, targets, known)) return 'killed'
-  return session === 'tampered' ? 'session_tampered' : undefined
+  const tampered = session === 'tampered'
+  const line = tampered ? [] : (session?.line ?? [])
+  // whoever stops a session stops what comes from it
+  if (isKilled(storage, epoch, [...targets, ...line.map(place => sessionTarget(place.session))], known)) return 'killed'
+  const lost = root && 'lost' in root ? root.lost : undefined
+  if (tampered || lost === 'tampered') return 'session_tampered'
+  return (linked && line.length === 0) || lost ? 'session_unlinked' : undefined
 }

@@ -37,7 +37,9 @@ export const sweeping = ({ sql }: DurableObjectStorage, clock: () => number): Ha
   run: () => {
     const before = clock() - GRACE_MS
     const ended = 'SELECT id FROM session WHERE at <= ?'
-    sql.exec(`DELETE FROM session_step WHERE id IN (${ended})`, before - SESSION_MS)
+    for (const table of ['session_step', 'session_news']) {
+      sql.exec(`DELETE FROM ${table} WHERE id IN (${ended})`, before - SESSION_MS)
+    }
     for (const { table, until, stays } of KEPT) sql.exec(`DELETE FROM ${table} WHERE ${until} <= ?`, before - stays)
   },
   next: () => {

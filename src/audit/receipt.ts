@@ -112,6 +112,8 @@ export type DecisionRecord = {
    * else as it was judged by.
    */
   session?: { seq: number; hash: string }
+  /** The root of the session's tree, as it was asked for what the whole tree knows. */
+  tree?: { agent: string; seq: number; hash: string }
   /** What the decision obliges its caller to. */
   duties?: Obliged
   /** Where the request doesn't fit the schema. */

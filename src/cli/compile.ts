@@ -14,6 +14,7 @@ import { unmeteredOverlaps } from './compile/overlap.ts'
 import { readPolicies, type WrittenPolicy } from './compile/policies.ts'
 import { badRewrites } from './compile/rewrites.ts'
 import { readSchema } from './compile/schema.ts'
+import { sessionless } from './compile/sessions.ts'
 import { readTenant } from './compile/tenant.ts'
 
 /** What a policy folder comes to. There is a bundle only where there is no error. */
@@ -68,6 +69,7 @@ export const compile = async (
   if (loaded !== undefined) diagnostics.push(...overlaps(loaded, policies, links))
   if (loaded !== undefined) diagnostics.push(...wrongRewrites(loaded, policies, links))
   if (loaded !== undefined) diagnostics.push(...budgets(loaded, policies, links))
+  if (loaded !== undefined) diagnostics.push(...sessions(loaded, policies, links))
   return { ...(!hasErrors(diagnostics) && { bundle }), diagnostics: sorted(diagnostics) }
 }
 
@@ -161,6 +163,15 @@ const budgets = (loaded: LoadedBundle, policies: Policies, links: readonly Writt
     }),
   ),
 ]
+
+const sessions = (loaded: LoadedBundle, policies: Policies, links: readonly WrittenLink[]): Diagnostic[] =>
+  sessionless(loaded).map(policy =>
+    error('@session says whose session is read, and the policy reads none', {
+      policy,
+      place: written(policy, policies, links)?.placeOf(),
+      hint: 'leave it out, or say what must hold of context.session',
+    }),
+  )
 
 /** As a reader goes through the files. */
 const sorted = (diagnostics: readonly Diagnostic[]): Diagnostic[] =>

@@ -103,6 +103,7 @@ const STATE: readonly string[] = [
   'revoked',
   'killed',
   'session_tampered',
+  'session_unlinked',
   'rate_limited',
   'budget_exhausted',
   'grant_exhausted',

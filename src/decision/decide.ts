@@ -203,6 +203,8 @@ const resultOf = async (settled: Settled, item: Prepared, call: Call, { signer }
     }
     case 'too_many_attempts':
       return refusal(429, 'too_many_attempts', { retryAfter: settled.retryAfter })
+    case 'untold':
+      return closed('control_unreachable', item, call)
     case 'idempotency_mismatch':
       return refusal(422, 'idempotency_mismatch')
     case 'replayed_proof':

@@ -20,7 +20,10 @@ export const programOf = (who: Who, what: What, said: Said, bundle: LoadedBundle
   const of = meterOf(who, what, bundle)
   const judging = { what, bundle, truth, now }
   const legs = judgedOf(who, bundle).map(uid => legOf(uid, of, said, judging))
-  return { v: 1, legs: [...legs, ...grantLegs(who.grants, who.principals.actor, what, bundle.schema, now)] }
+  const tree = legs.some(({ permits, forbids }) =>
+    [...permits, ...forbids].some(({ when }) => when !== true && when.tree),
+  )
+  return { v: tree ? 2 : 1, legs: [...legs, ...grantLegs(who.grants, who.principals.actor, what, bundle.schema, now)] }
 }
 
 /** Whom meters are kept for. */
@@ -45,9 +48,11 @@ const legOf = (principal: EntityUid, of: MeterOf, said: Said, judging: Judging):
   const { what, bundle } = judging
   const { action, resource, context, entities } = what
   const { permit, forbid } = evaluatePartially(bundle.policies, { principal, action, resource, context }, entities)
-  const rule = (policy: string, when: Rule['when'] = true): Rule => {
+  const rule = (policy: string, left: Rule['when'] = true): Rule => {
     const meta = bundle.rules.get(policy)
     if (!meta) throw new Error(`policy ${policy} has no annotations`)
+    const tree = meta.tree && left !== true && left.unknowns.includes(SESSION)
+    const when = tree ? { ...left, tree } : left
     const meters = metersOf(meta, of)
     const duties = dutiesOf(meta, said)
     const { escalate, textHash } = meta

@@ -20,7 +20,7 @@ import { linksOf } from './links.ts'
 import { recordOf } from './record.ts'
 import { isRefusal, type Refusal } from './refusal.ts'
 import { type Judged, rewritten } from './rewrite.ts'
-import { misnamedSession, stepOf } from './step.ts'
+import { linkedOf, misnamedSession, stepOf } from './step.ts'
 import { targetsOf } from './targets.ts'
 import { type Gathered, needsOf, untrue } from './truth.ts'
 import { environmentNames, knowing, what } from './what.ts'
@@ -78,7 +78,12 @@ export const prepare = (ask: Ask, call: Call, presented?: Presented, truth?: Gat
       targets: targetsOf(ask, actor, call),
       ...(call.bundle.settings.redeem_only.includes(ask.action.name) && { redeem: true }),
       // where no policy asks what went before, nothing is remembered
-      ...(asked && call.bundle.remembers && { step: stepOf(kept.ask, actor, asked, call) }),
+      ...(asked &&
+        call.bundle.remembers && {
+          step: stepOf(kept.ask, actor, asked, call),
+          reads: call.bundle.remembered,
+          ...linkedOf(actor, call.caller),
+        }),
       program,
       ...(denied && { denied }),
       ...(came && { came }),

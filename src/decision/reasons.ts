@@ -41,6 +41,7 @@ export const reasons = {
   revoked: 'An agent, a user or a delegation that the authority comes from was suspended or revoked.',
   killed: 'A kill switch stops what the action is about.',
   session_tampered: "The session's memory isn't what its steps led to, so nothing can rely on it.",
+  session_unlinked: "The session's parent is not known here: exchange the parent's token again.",
   chain_fork: "The agent's receipt chain was contradicted, so nothing more is decided on it.",
   // decided by the request
   unknown_agent: "The token is genuine, but the tenant's bundle knows no such agent.",

@@ -1,4 +1,4 @@
-import type { Step } from '../agent/call.ts'
+import type { DecideItem, Step } from '../agent/call.ts'
 import type { Problem } from '../cedar/convert.ts'
 import { entityRef } from '../cedar/value.ts'
 import type { Caller } from '../identity/caller.ts'
@@ -49,6 +49,10 @@ export const misnamedSession = ({ context }: Ask, { asserts }: Pick<Who, 'assert
     { pointer: '/context/session_id', code: 'mistyped', expected: `a string of 1 to ${SESSION_CHARS} characters` },
   ]
 }
+
+/** Whether the session must be known to come from another. A gateway names what it likes. */
+export const linkedOf = ({ asserts }: Pick<Who, 'asserts'>, { within }: Caller): Pick<DecideItem, 'linked'> =>
+  !asserts && within ? { linked: true } : {}
 
 /** Empty where nobody names one: then the agent has one session. */
 export const sessionOf = (ask: Ask, asserts: boolean, caller: Caller): string =>

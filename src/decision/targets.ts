@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { TENANT_TARGET } from '../agent/kills.ts'
+import { sessionTarget, TENANT_TARGET } from '../agent/kills.ts'
 import { ancestorsOf } from '../cedar/entities.ts'
 import type { EntityUid } from '../cedar/json.ts'
 import type { Caller, PrincipalChain } from '../identity/caller.ts'
@@ -23,6 +23,7 @@ export type Target = v.InferOutput<typeof Target>
 /** What a switch and the actions that it stops are compared by, within a tenant. */
 export const targetName = (target: Target): string => {
   if (target.kind === 'tenant') return TENANT_TARGET
+  if (target.kind === 'session') return sessionTarget(target.id)
   return JSON.stringify('type' in target ? [target.kind, target.type, target.id] : [target.kind, target.id])
 }
 
@@ -37,7 +38,9 @@ export const targetsOf = (ask: Ask, who: Who, call: Pick<Call, 'bundle' | 'calle
   const { asserts } = who
   const stated = asserts && typeof ask.context?.tool === 'string' ? [ask.context.tool] : []
   const targets: Target[] = [
-    { kind: 'session', id: sessionOf(ask, asserts, call.caller) },
+    ...[sessionOf(ask, asserts, call.caller), ...(asserts ? [] : (call.caller.within ?? []))].map(
+      (id): Target => ({ kind: 'session', id }),
+    ),
     { kind: 'action', id: ask.action.name },
     ...(asserts ? [call.caller.name, ...stated] : []).map((id): Target => ({ kind: 'tool', id })),
   ]
@@ -46,12 +49,17 @@ export const targetsOf = (ask: Ask, who: Who, call: Pick<Call, 'bundle' | 'calle
 
 /** The same of authority, whatever is done by it: who has it, from whom, for whom and in which session. */
 export const targetsOfAuthority = (
-  { principals, groups, session }: Pick<Caller, 'groups' | 'session'> & { principals: PrincipalChain },
+  {
+    principals,
+    groups,
+    session,
+    within,
+  }: Pick<Caller, 'groups' | 'session' | 'within'> & { principals: PrincipalChain },
   bundle: LoadedBundle,
 ): string[] => [
   ...new Set([
     ...partiesOf({ principals, groups, asserts: false }, bundle),
-    targetName({ kind: 'session', id: session ?? '' }),
+    ...[session ?? '', ...(within ?? [])].map(id => targetName({ kind: 'session', id })),
   ]),
 ]
 

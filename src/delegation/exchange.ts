@@ -83,6 +83,7 @@ export const exchange = async (
   const issuedAt = Math.floor(now / 1000)
   const expires = Math.floor(Math.min(parties.expires, issuedAt + Math.min(request.expiresIn ?? MAX_LIFE, MAX_LIFE)))
   const grants = flat(narrowed.grants)
+  const session = sessionOf(id, principals, delegator)
   const token = mint({
     identifier: deps.identifier,
     id,
@@ -94,7 +95,7 @@ export const exchange = async (
     expires,
     jkt: held.jkt,
     grants,
-    ...(delegator.session !== undefined && { session: delegator.session }),
+    ...session,
   })
   if (tooLarge(token))
     return oauthRefusal('invalid_authorization_details', 'grant_widens', 'the token would be too large')
@@ -121,6 +122,17 @@ const principalsOf = (
   if (!same && (given || !listed)) return oauthRefusal('invalid_target', 'unknown_agent', 'agent')
   if (!same && chain.length + 2 > MAX_ACTORS) return oauthRefusal('invalid_target', 'chain_too_long')
   return { actor: child, chain: same ? chain : [actor, ...chain], ...(user && { user }) }
+}
+
+/** A task of the same agent goes on in its session. Another agent gets one that comes from it, named by the delegation. */
+const sessionOf = (
+  id: string,
+  { chain }: PrincipalChain,
+  { principals, session, within }: Parties['delegator'],
+): Pick<Parties['delegator'], 'session' | 'within'> => {
+  const own = { ...(session !== undefined && { session }), ...(within && { within }) }
+  if (chain.length === principals.chain.length) return own
+  return { session: id, within: [...(session !== undefined ? [session] : []), ...(within ?? [])] }
 }
 
 type Move = Held & {
@@ -182,6 +194,7 @@ const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise
       return oauthRefusal('invalid_grant', 'revoked')
     }
     const { actor } = delegator.principals
+    const inherits = bundle.remembers && principals.chain.length > delegator.principals.chain.length
     const reply = await withDeadline<DelegateReply>(
       agents.getByName(agentName(tenant, actor)).delegate({
         v: 1,
@@ -196,6 +209,13 @@ const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise
         targets: targetsOfAuthority({ ...delegator, principals }, bundle),
         ...(narrowed.slice && { slice: { ...narrowed.slice, holder, until } }),
         ...(moving.widened && { widened: moving.widened }),
+        ...(inherits && {
+          session: {
+            id: delegator.session ?? '',
+            ...(delegator.within && { linked: true }),
+            to: { object: holder, agent: uidText(principals.actor), session: id },
+          },
+        }),
         body,
         secrets,
       }),
@@ -205,7 +225,14 @@ const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise
       deps.waitUntil(deleteDelegation(db, tenant, id))
       return refusedBy(reply)
     }
-    if (narrowed.purse) await withDeadline(agents.getByName(holder).fund({ id, ...narrowed.purse, until }), DEADLINE_MS)
+    const { inheritance } = reply
+    // An object of an older version doesn't know of sessions that come from others.
+    if (inherits && !inheritance) throw new Error('nothing is known of the session')
+    if (narrowed.purse || inheritance) {
+      const purse = narrowed.purse && { ...narrowed.purse, until }
+      const brought = { ...(purse && { purse }), ...(inheritance && { inheritance }) }
+      await withDeadline(agents.getByName(holder).begin({ v: 1, id, at: now, ...brought }), DEADLINE_MS)
+    }
     return undefined
   } catch (error) {
     console.warn('a delegation could not be moved:', error)

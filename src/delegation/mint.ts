@@ -21,6 +21,8 @@ export type Minting = {
   jkt: string
   grants: readonly GrantItem[]
   session?: string
+  /** The names of the sessions that this one comes from, where it is the delegation's own. */
+  within?: readonly string[]
 }
 
 export type Unsigned = { bytes: Uint8Array; sign: (signer: Signer) => Promise<string> }
@@ -38,7 +40,8 @@ export const mint = (minting: Minting): Unsigned => {
 export const tooLarge = ({ bytes }: Unsigned): boolean => Math.ceil((bytes.byteLength * 4) / 3) + 300 > MAX_TOKEN
 
 const claimsOf = (minting: Minting) => {
-  const { identifier, id, principals, delegations, admitted, since, issuedAt, expires, jkt, grants, session } = minting
+  const { identifier, id, principals, delegations, admitted, since, issuedAt, expires, jkt, grants } = minting
+  const { session, within } = minting
   const { actor, chain, user } = principals
   const acting = [actor, ...chain]
   // Who began it is the subject, and those that act for it are nested in `act`, the one that acts outermost.
@@ -65,6 +68,7 @@ const claimsOf = (minting: Minting) => {
     since,
     admitted,
     ...(session !== undefined && { sid: session }),
+    ...(within && { within }),
     ...(grants.length > 0 && { authorization_details: grants }),
   }
 }

@@ -29,6 +29,8 @@ export type Caller = {
   /** Groups that the token puts the actor in. */
   groups: readonly EntityUid[]
   session?: string
+  /** Of a session that a delegation began: the names of those that it comes from, as far as they have one, nearest first. */
+  within?: readonly string[]
   /** Narrower authority that the token carries: every grant must permit as well. */
   grants?: readonly Grant[]
   /** What the authority comes from; of those that act for themselves or for a user. */

@@ -53,13 +53,15 @@ export const DelegatedClaims = v.object({
   /** Whether a mapping rule admitted the agents, or the user, so that the bundle needn't list them. */
   admitted: v.object({ agents: v.boolean(), user: v.boolean() }),
   sid: v.optional(Name),
+  /** Sessions that `sid` comes from, where a delegation began it. */
+  within: v.optional(v.array(Name)),
 })
 export type DelegatedClaims = v.InferOutput<typeof DelegatedClaims>
 
 export const ownCaller = (claims: Claims): Caller | 'malformed_claims' => {
   const parsed = v.safeParse(DelegatedClaims, claims)
   if (!parsed.success) return 'malformed_claims'
-  const { agent, chain, user, delegations, since, admitted, sid } = parsed.output
+  const { agent, chain, user, delegations, since, admitted, sid, within } = parsed.output
   const principals = { actor: agent, chain, ...(user && { user }) }
   return {
     name: `${OWN_ISSUER}:${[agent, ...chain, ...(user ? [user] : [])].map(uid => encodeURIComponent(uidText(uid))).join('/')}`,
@@ -72,5 +74,6 @@ export const ownCaller = (claims: Claims): Caller | 'malformed_claims' => {
     delegations,
     lineage: lineageOf(principals, delegations, since * 1000),
     ...(sid !== undefined && { session: sid }),
+    ...(within && { within }),
   }
 }

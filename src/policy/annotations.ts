@@ -34,6 +34,8 @@ type Meanings = EscalationTerms &
     budgets: Budget[]
     /** Fields that a request must give. */
     log?: string[]
+    /** Its `context.session` is that of all agents that have to do with the task. */
+    tree?: true
     /** Milliseconds within which the outcome must be reported. */
     reportMs?: number
     /** For people only. */
@@ -71,6 +73,7 @@ const annotations: Readonly<Record<string, Annotation>> = {
       { on: ['forbid'], example, read },
     ]),
   ),
+  session: { on: both, example: '@session("tree")', read: readSession },
   requires: { on: both, example: '@requires("orderTotal max_age 1h")', read: readRequires },
   mask: { on: ['permit'], example: MASK_EXAMPLE, read: readMask },
   set: { on: ['permit'], example: SET_EXAMPLE, read: readSet },
@@ -158,6 +161,10 @@ function readLimits(text: string): Partial<Meanings> | string {
     limits.push({ ...rate, per, ...(match?.[2] !== undefined && { sliding: true }) })
   }
   return { limits }
+}
+
+function readSession(text: string): Partial<Meanings> | string {
+  return text === 'tree' ? { tree: true } : `@session(${JSON.stringify(text)}): there is only "tree"`
 }
 
 /** One fact, or several with commas between, each with how old it may be. */

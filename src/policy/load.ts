@@ -31,6 +31,8 @@ export type LoadedBundle = {
   settling: ReadonlyMap<string, Settling>
   /** Whether any action is judged by what went before it. */
   remembers: boolean
+  /** What of it any policy may read: members of `context.session`. */
+  remembered: readonly string[]
   /** The bucket of decisions without an allow. */
   attempts: Rate
 }
@@ -80,10 +82,15 @@ export const loadBundle = (
     const { seq, hash, tenant } = as
     const remembers = [...schema.actions.values()].some(({ context }) => context.attributes.has('session'))
     const loaded = { settings, policies, schema, entities, rules, texts, issuers, facts, settling, attempts, remembers }
-    return { ok: true, bundle: { seq, hash, tenant, ...loaded } }
+    return { ok: true, bundle: { seq, hash, tenant, ...loaded, remembered: rememberedBy(schema) } }
   } catch (error) {
     return refuse(error instanceof Error ? error.message : String(error))
   }
+}
+
+const rememberedBy = (schema: Schema): string[] => {
+  const types = [...schema.actions.values()].map(({ context }) => context.attributes.get('session')?.type)
+  return [...new Set(types.flatMap(type => (type?.kind === 'record' ? [...type.attributes.keys()] : [])))].sort()
 }
 
 const refuse = (problem: string): Loaded => ({ ok: false, problem })

@@ -11,7 +11,7 @@ import { objectOf } from '../decision/prepare.ts'
 import type { Reason } from '../decision/reasons.ts'
 import { recordOf } from '../decision/record.ts'
 import { type Refusal, refusal } from '../decision/refusal.ts'
-import { sessionOf } from '../decision/step.ts'
+import { linkedOf, sessionOf } from '../decision/step.ts'
 import { targetsOf } from '../decision/targets.ts'
 import type { Who } from '../decision/who.ts'
 import { nameOf, shardOf } from '../durable/names.ts'
@@ -52,7 +52,7 @@ export const questionOf = async (
     id: uuidv7(),
     body,
     targets: targetsOf(ask, who, call),
-    ...(bundle.remembers && { session: sessionOf(ask, who.asserts, call.caller) }),
+    ...(bundle.remembers && { session: sessionOf(ask, who.asserts, call.caller), ...linkedOf(who, call.caller) }),
     ...(epoch && { epoch }),
     ...(proof && { proof }),
     ...lineageIn(call.caller),

@@ -6,7 +6,8 @@ import type { Window } from './windows.ts'
  * another version of the code: fields are only ever added, and `v` changes when an old reader would misread a new one.
  */
 export type Program = {
-  v: 1
+  /** 2 where a rule asks what the whole tree of sessions knows, which a reader of 1 would judge by less. */
+  v: 1 | 2
   /** One for each principal of the chain, and one for each grant; every one must permit. */
   legs: Leg[]
   /** What the permits change. The program is that of the changed request. */
@@ -58,7 +59,12 @@ export type Duties = {
 type Condition = true | Residual
 
 /** What is left of a policy's conditions, and the unknowns that it hangs on. */
-export type Residual = { unknowns: string[]; residual: Expr }
+export type Residual = {
+  unknowns: string[]
+  residual: Expr
+  /** The session is that of the whole tree: what any agent did that has to do with the task (`@session("tree")`). */
+  tree?: true
+}
 
 /** The name of the unknown that stands for `context.session`: the agent's object knows it. */
 export const SESSION = 'context.session'

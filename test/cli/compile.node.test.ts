@@ -226,6 +226,16 @@ describe('what is refused, and where', () => {
       ['/data_classes: there is no class publik, which Doc has; there are public, internal, confidential, restricted'],
     ],
     [
+      'a session that is neither its own nor the tree’s',
+      rules('@id("a") @session("family") forbid (principal, action, resource);'),
+      ['error rules.cedar:1:10 @session("family"): there is only "tree" (write @session("tree"))'],
+    ],
+    [
+      'a policy of the whole tree that reads no session',
+      rules('@id("a") @session("tree") permit (principal, action, resource);'),
+      ['error rules.cedar:1:1 @session says whose session is read, and the policy reads none (leave it out'],
+    ],
+    [
       'a session that has what no session has',
       schema(text =>
         text.replace('now: datetime }', 'now: datetime, session: { level: String, mood: Long, steps?: Long } }'),

@@ -7,7 +7,7 @@ import { linkUrl } from '../../src/escalation/link.ts'
 import { signer } from '../../src/identity/keys.ts'
 import { clock } from '../clock.ts'
 import { createIsolate } from '../decision/isolate.ts'
-import { delegate, exchange, GRANT } from '../delegation/delegating.ts'
+import { delegate, exchange, GRANT, sending } from '../delegation/delegating.ts'
 import { createDesk, refund, submission } from '../escalation/world.ts'
 import { ask as askTruth, at, createTruth, total } from '../facts/build.ts'
 import { holder, prove } from '../identity/proofs.ts'
@@ -445,8 +445,62 @@ const cases: Case[] = [
     },
   },
   {
+    row: 'token exchange',
+    also: { told: 'to another agent, where policies read sessions', counts: [2, 0, 1, 1] },
+    run: async tally => {
+      const world = await bank()
+      const params = { subject: await world.agentToken(), jkt: (await holder()).jkt, agent: 'helper', send: tally.send }
+      return twice(tally, () => exchange(world, params))
+    },
+  },
+  {
+    row: '… for more than there is, while humans are asked',
+    run: async tally => {
+      const world = await createWorld({
+        folder: 'approvals',
+        settings: { exchange: { widening: { escalate: 'finance' } } },
+      })
+      const details = (id: string) => [{ ...GRANT, actions: ['refund'], resources: [{ type: 'Order', id }] }]
+      const parent = await delegate(world, await world.agentToken(), { details: details('7') })
+      const { jkt } = await holder()
+      return tally.counted(async () => {
+        const proof = await prove(parent.key, { method: 'POST', url: `${world.identifier}/v1/token`, now: clock.now() })
+        const params = { subject: parent.token, agent: 'helper', details: details('8'), jkt, proof, send: tally.send }
+        const response = await exchange(world, params)
+        expect(await response.json()).toMatchObject({ error: 'authorization_pending' })
+      })
+    },
+  },
+  ...[
+    { told: 'that has nothing to tell', learned: false, tree: false, counts: undefined },
+    { told: 'two agents below the first, that learned something', learned: true, tree: false, counts: 3 },
+    { told: 'and hangs on the whole tree', learned: false, tree: true, counts: 2 },
+  ].map(
+    ({ told, learned, tree, counts }): Case => ({
+      row: 'evaluation in a session that a delegation began',
+      ...(counts !== undefined && { also: { told, counts: [counts, 0, 0, 0] } }),
+      run: async tally => {
+        const world = await bank()
+        const parent = await delegate(world, await world.agentToken(), { agent: 'helper' })
+        const child = await delegate(world, parent, { agent: 'runner' })
+        const decide = async (what: ReturnType<typeof ask>) => {
+          const body = { ...what, subject: { type: 'Agent', id: 'runner' } }
+          return world.post(EVALUATE, body, { ...(await sending(world, child, EVALUATE)), send: tally.send })
+        }
+        const post = ask('post', { to: 'x@evil.example' }, 'Mailbox', 'out')
+        const again = tree ? post : ask('view')
+        await tally.warm(() => decide(learned ? ask('close', { amount: 1 }) : again))
+        return tally.of(() => decide(again))
+      },
+    }),
+  ),
+  {
+    row: '… under a `@session("tree")` policy, at the root',
+    run: async tally => evaluating(tally, ask('post', { to: 'x@evil.example' }, 'Mailbox', 'out'), await bank()),
+  },
+  {
     row: 'whoami',
-    also: { told: 'where grants count, with the proof that such tokens need', counts: [2, 0, 0, 0] },
+    also: { told: 'for agents', counts: [1, 0, 0, 0] },
     run: async tally => {
       const world = await createWorld()
       const details = [{ ...GRANT, actions: ['refund'], uses: 3 }]
@@ -530,7 +584,7 @@ const cases: Case[] = [
     },
   },
   {
-    row: 'revoke',
+    row: 'revoke, restore',
     run: async tally => {
       const world = await createWorld()
       const { id } = await delegate(world, await world.agentToken(), { agent: 'helper' })

@@ -77,6 +77,14 @@ export const createTally = () => {
       now = clock.now()
       await call()
     },
+    /** What anything uses that is sent, the second time. */
+    counted: async (call: () => Promise<unknown>): Promise<Used> => {
+      now = clock.now()
+      await call()
+      reset()
+      await call()
+      return { ...used, objects: [...used.objects, ...within].toSorted() }
+    },
     /** What a call uses, and that it succeeds. */
     of: async (call: () => Promise<Response>): Promise<Used> => {
       reset()

@@ -1,9 +1,8 @@
-import type { Policy } from '../../cedar/policies.ts'
 import type { ActionType, Type } from '../../cedar/schema.ts'
-import { isObject } from '../../cedar/value.ts'
 import { type RuleMeta, rewrites } from '../../policy/annotations.ts'
 import type { LoadedBundle } from '../../policy/load.ts'
 import { covers } from './overlap.ts'
+import { readsSession } from './sessions.ts'
 
 /**
  * Permits whose rewriting can't be: of arguments that an action which they permit doesn't have, or has of another type,
@@ -38,13 +37,3 @@ const problemsFor = ({ sets, clamps }: RuleMeta, { uid, context }: ActionType): 
 }
 
 const KINDS: { readonly [type: string]: string } = { string: 'string', number: 'long', boolean: 'bool' }
-
-const readsSession = ({ json }: Policy): boolean => mentions(json.conditions)
-
-const mentions = (part: unknown): boolean => {
-  if (Array.isArray(part)) return part.some(mentions)
-  if (!isObject(part)) return false
-  const at = isObject(part['.']) ? part['.'] : undefined
-  const isContext = isObject(at?.left) && at.left.Var === 'context'
-  return (isContext && at?.attr === 'session') || Object.values(part).some(mentions)
-}
