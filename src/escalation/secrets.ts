@@ -1,7 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import { and, desc, eq, gt, isNull, or } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/d1'
-import { open, seal } from './envelope.ts'
+import { open, seal } from '../durable/envelope.ts'
 import { webhookSecrets } from './tables.ts'
 
 /**

@@ -1,7 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import { base64url } from 'jose'
 import { LRUCache } from 'lru-cache'
-import { open, seal } from '../../escalation/envelope.ts'
+import { open, seal } from '../../durable/envelope.ts'
 
 /**
  * Keys of subjects, each under the key-encryption key in D1. An isolate remembers those that it used for a minute, so
