@@ -1,4 +1,5 @@
 import { outside, type Scope } from '../escalation/scope.ts'
+import { type BoundFact, changedSince } from '../facts/shown.ts'
 import type { Liftable } from '../settle/program.ts'
 import type { Settlement } from '../settle/settle.ts'
 import type { Approval, ApprovalUse, Binding, DecideItem, StepUp } from './call.ts'
@@ -8,6 +9,7 @@ export type ApprovalRefusal =
   | 'approval_unverifiable'
   | 'approval_mismatch'
   | 'out_of_scope'
+  | 'facts_changed'
   | 'approval_revoked'
   | 'approval_used'
   | 'approval_expired'
@@ -90,10 +92,10 @@ export const approvalFor = (
 
 /** Keeps what a human granted. Again is no harm. */
 export const keepApproval = ({ sql }: DurableObjectStorage, approval: Approval): void => {
-  const { id, task, actionHash, bindingHash, lifts, until, uses, scope } = approval
+  const { id, task, actionHash, bindingHash, lifts, until, uses, scope, facts } = approval
   sql.exec(
-    `INSERT INTO approval (id, task, action_hash, binding_hash, lifts, until, uses, scope)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+    `INSERT INTO approval (id, task, action_hash, binding_hash, lifts, until, uses, scope, facts)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
     id,
     task,
     actionHash,
@@ -102,6 +104,7 @@ export const keepApproval = ({ sql }: DurableObjectStorage, approval: Approval):
     until,
     uses,
     scope ? JSON.stringify(scope) : null,
+    facts ? JSON.stringify(facts) : null,
   )
 }
 
@@ -115,8 +118,11 @@ type Row = {
   uses: number
   used_by: string | null
   scope: string | null
+  facts: string | null
   revoked: number
 }
+
+const factsOf = ({ facts }: Row): BoundFact[] => (facts === null ? [] : JSON.parse(facts))
 
 const liftsOf = ({ lifts }: Row): Approval['lifts'] => JSON.parse(lifts)
 
@@ -130,6 +136,8 @@ const refusalOf = (row: Row | undefined, { binding }: Presenting, now: number): 
     if (problem) return problem
   } else if (row.action_hash !== binding.actionHash || row.binding_hash !== binding.bindingHash) {
     return 'approval_mismatch'
+  } else if (changedSince(factsOf(row), binding.facts ?? []).length > 0) {
+    return 'facts_changed'
   }
   if (row.revoked) return 'approval_revoked'
   if (row.uses <= 0) return 'approval_used'

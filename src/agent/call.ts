@@ -5,6 +5,7 @@ import type { Reason } from '../decision/reasons.ts'
 import type { Pointed } from '../decision/refusal.ts'
 import type { Scope } from '../escalation/scope.ts'
 import type { ClaimRecord } from '../facts/record.ts'
+import type { BoundFact, ShownFact } from '../facts/shown.ts'
 import type { Lineage } from '../identity/lineage.ts'
 import type { Outcome } from '../settle/outcome.ts'
 import type { Liftable, Program } from '../settle/program.ts'
@@ -190,6 +191,8 @@ export type Binding = {
   bindingHash: string
   contextMembers: string[]
   intent: Intent
+  /** What the decision relied upon, or lacked. */
+  facts?: ShownFact[]
   session?: string
 }
 
@@ -204,6 +207,8 @@ export type Approval = {
   bindingHash: string
   /** The forbids that it lifts, while their text is unchanged. */
   lifts: { policy: string; textHash: string }[]
+  /** The facts that it was given on. A standing one isn't bound by them. */
+  facts?: BoundFact[]
   /** Milliseconds. */
   until: number
   uses: number
@@ -504,7 +509,16 @@ export type ResolveCall = {
   status: 'approved' | 'denied' | 'expired' | 'cancelled'
   forbids: { policy: string; textHash: string }[]
   /** Who answered what, and why: approvers as entity UIDs. */
-  answers: { approver: string; vote: 'approve' | 'reject'; reason?: string; at: number; signedIn: boolean }[]
+  answers: {
+    approver: string
+    vote: 'approve' | 'reject'
+    reason?: string
+    at: number
+    signedIn: boolean
+    /** Names what they were shown, and the facts in it. */
+    shown?: string
+    facts?: BoundFact[]
+  }[]
   /** Who sent the request and what it said of itself; who withdrew it, and why. Names as `Caller.name` has them. */
   requester: { name: string; client?: string; justification?: string }
   withdrawn?: { by: string; reason?: string; comment?: string }

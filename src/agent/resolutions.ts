@@ -48,7 +48,7 @@ export const resolve = (
     if (call.approval) keepApproval(storage, call.approval)
     // What was asked for is on record as far as it must be, and with whoever was asked.
     sql.exec(
-      "UPDATE step_up SET terms = json_set(terms, '$.intent.arguments', json('{}')) WHERE evaluation_id = ?",
+      "UPDATE step_up SET terms = json_remove(json_set(terms, '$.intent.arguments', json('{}')), '$.facts') WHERE evaluation_id = ?",
       call.evaluationId,
     )
     // The wait has ended, so the answer that began it is no longer the answer to a retry (rule 3).

@@ -190,4 +190,6 @@ export const schema: readonly string[] = [
     news TEXT NOT NULL,
     PRIMARY KEY (id, seq)
   ) WITHOUT ROWID`,
+  // What an approver was shown of the facts.
+  'ALTER TABLE approval ADD COLUMN facts TEXT',
 ]

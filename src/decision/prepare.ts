@@ -8,6 +8,7 @@ import { contentHash } from '../durable/hash.ts'
 import { nameOf, shardOf } from '../durable/names.ts'
 import { bindingHash } from '../escalation/binding.ts'
 import type { Presented } from '../escalation/presented.ts'
+import { shownFacts } from '../facts/shown.ts'
 import { uidText } from '../identity/uid.ts'
 import type { Ask } from './ask.ts'
 import type { Call } from './call.ts'
@@ -97,7 +98,7 @@ export const prepare = (ask: Ask, call: Call, presented?: Presented, truth?: Gat
         ...(call.requestId && { requestId: call.requestId }),
       }),
       permitMs: PERMIT_MS,
-      ...(liftable && { binding: bindingOf(ask, actor, call, { intent, actionHash: hash }) }),
+      ...(liftable && { binding: bindingOf(ask, actor, call, { intent, actionHash: hash }, truth) }),
       ...(presented && { approval: presented }),
     },
     intent: { hash, argumentsHash },
@@ -129,15 +130,18 @@ const bindingOf = (
   { asserts }: Who,
   { bundle, caller }: Call,
   { intent, actionHash }: Pick<Binding, 'intent' | 'actionHash'>,
+  truth: Truth | undefined,
 ): Binding => {
   const members = asserts ? environmentNames(ask.action.name, bundle.schema).filter(name => name !== 'ip') : []
   const contextMembers = members.filter(name => Object.hasOwn(ask.context ?? {}, name))
   const { session } = caller
+  const facts = truth ? shownFacts(truth) : []
   return {
     actionHash,
     bindingHash: bindingHash(ask, contextMembers),
     contextMembers,
     intent,
+    ...(facts.length > 0 && { facts }),
     ...(session !== undefined && { session }),
   }
 }

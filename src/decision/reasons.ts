@@ -21,6 +21,7 @@ export const reasons = {
   approval_unverifiable: "The approval that was presented is not one of this agent's, or was tampered with.",
   approval_mismatch: 'The approval was given for another action: agent, user, resource or arguments differ.',
   out_of_scope: 'The standing approval covers such actions, but not this session or this value.',
+  facts_changed: 'The facts are no longer what the approver was shown.',
   approval_expired: 'The approval has lapsed.',
   approval_used: 'The approval has been used.',
   approval_void: 'The policy that the approval lifts has changed since.',

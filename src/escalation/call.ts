@@ -1,4 +1,5 @@
 import type { EntityUid } from '../cedar/json.ts'
+import type { BoundFact } from '../facts/shown.ts'
 import type { PrincipalChain } from '../identity/caller.ts'
 import type { GrantItem } from '../identity/grant.ts'
 import type { webhookFormats } from '../policy/approvers.ts'
@@ -30,6 +31,8 @@ export type OpenCall = {
   intent: string
   actionHash: string
   bindingHash: string
+  /** What the denied evaluation relied upon, or lacked, as JSON: `ShownFact[]`. */
+  facts?: string
   /** Who sent it, as `Caller.name` has it. */
   requester: string
   /** What it says of itself (`client`), as JSON: for the record, never for a decision. */
@@ -102,6 +105,9 @@ export type Vote = {
   counts: string[]
   signedIn: boolean
   scope?: ScopeChoice
+  /** Names all that they were shown (`digestOf`), and the facts in it. */
+  shown?: string
+  facts?: BoundFact[]
 }
 
 /** An escalation as it stands. */
@@ -112,7 +118,7 @@ export type EscalationState = {
   votes: Vote[]
   /** When the status can no longer be asked for. */
   handleUntil: number
-  approval?: { id: string; until: number; at: number; uses: number; scope?: Scope }
+  approval?: { id: string; until: number; at: number; uses: number; scope?: Scope; facts?: BoundFact[] }
   deliveries: Delivery[]
 }
 
@@ -126,6 +132,8 @@ export type VoteCall = {
   reason?: string
   scope?: ScopeChoice
   at: number
+  shown?: string
+  facts?: BoundFact[]
 }
 
 export type VoteRefusal =
@@ -137,6 +145,7 @@ export type VoteRefusal =
   | 'sign_in_required'
   | 'reason_required'
   | 'standing_refused'
+  | 'facts_changed'
 
 export type VoteReply = { kind: 'taken'; status: Status; again: boolean } | { kind: 'refused'; reason: VoteRefusal }
 

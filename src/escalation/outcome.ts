@@ -115,6 +115,7 @@ const resolveCall = (storage: DurableObjectStorage, state: EscalationState): Res
         until: approval.until,
         uses: approval.uses,
         ...(approval.scope && { scope: approval.scope }),
+        ...(approval.facts && { facts: approval.facts }),
       },
     }),
   }

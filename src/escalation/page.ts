@@ -1,15 +1,13 @@
-import { createHash } from 'node:crypto'
 import { html } from 'hono/html'
-import type { HtmlEscapedString } from 'hono/utils/html'
 import type { Recorded } from '../audit/store.ts'
-import type { Ask } from '../decision/ask.ts'
+import type { ShownFact } from '../facts/shown.ts'
 import { uidText } from '../identity/uid.ts'
-import type { EscalationState, Widening } from './call.ts'
+import type { EscalationState } from './call.ts'
+import { document } from './document.ts'
+import { requestSections } from './request-sections.ts'
 import { type StandingOffer, standingFields } from './standing-form.ts'
 import type { Listed } from './store.ts'
-import { STYLE } from './style.ts'
-import { progressOf } from './vote.ts'
-import { wideningSection } from './widening.ts'
+import { type Html, time, visible } from './text.ts'
 
 /**
  * The approver's page: who asks for whom, exactly what, what stopped it, and what went before. Plain HTML, no script.
@@ -22,106 +20,51 @@ export type View = {
   /** Why nobody can answer here. */
   problem?: string
   standing?: StandingOffer
+  /** What is known by now of what the denied evaluation relied upon. */
+  factsNow: ShownFact[]
+  /** Names what is shown. */
+  digest: string
   /** What the agent did in this session, newest first. */
   before: Recorded[]
   /** Requests like it, newest first. */
   like: Listed[]
+  /** How many like it wait too, and where all can be answered together. */
+  together?: { others: number; href: string }
 }
-
-type Html = HtmlEscapedString | Promise<HtmlEscapedString>
-
-/** Nothing is loaded from anywhere, nothing runs, and nobody may frame it. */
-export const CONTENT_SECURITY_POLICY = [
-  "default-src 'none'",
-  `style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'`,
-  "form-action 'self'",
-  "base-uri 'none'",
-  "frame-ancestors 'none'",
-].join('; ')
 
 export const page = (view: View): Html => {
   const { state } = view
-  const { open, status } = state
+  const { status } = state
   const answered = state.votes.find(({ approver }) => approver === view.approver)
   // A link that was used, and one of a request that is over, tell how it ended and nothing more.
   if (answered || (status !== 'pending' && status !== 'approving')) return document('Request for approval', ended(view))
-  const ask: Ask = JSON.parse(open.ask)
-  const widening: Widening | undefined = open.widening === undefined ? undefined : JSON.parse(open.widening)
-  const { user = widening?.user, chain } = open.principals
-  const { approvals } = progressOf(state)
   return document(
     'Request for approval',
     html`<h1>An agent asks for approval</h1>
       ${view.problem === undefined ? '' : html`<p role="alert" class="problem">${view.problem}</p>`}
-      <dl>
-        <dt>Agent</dt>
-        <dd><code>${visible(open.agent)}</code></dd>
-        ${chain.length === 0 ? '' : html`<dt>On behalf of</dt><dd><code>${chain.map(uidText).map(visible).join(', ')}</code></dd>`}
-        ${user ? html`<dt>For the user</dt><dd><code>${visible(uidText(user))}</code></dd>` : ''}
-        <dt>Wants to</dt>
-        <dd>
-          ${
-            widening
-              ? html`give a task, and authority for it, to <code>${visible(uidText(widening.child))}</code>`
-              : html`<code>${visible(ask.action.name)}</code> on <code>${visible(uidText(ask.resource))}</code>`
-          }
-        </dd>
-        <dt>Asked by</dt>
-        <dd><code>${visible(open.requester)}</code> at ${time(open.at)}</dd>
-        <dt>Until</dt>
-        <dd>${time(open.expiresAt)}; then it is denied</dd>
-      </dl>
-
-      <section aria-labelledby="arguments">
-        <h2 id="arguments">Exactly these arguments</h2>
-        <div class="theirs">
-          <p class="label">Written by the agent</p>
-          <pre tabindex="0">${visible(JSON.stringify(ask.action.properties ?? {}, null, 2))}</pre>
-        </div>
-        ${
-          open.justification === undefined
-            ? ''
-            : html`<div class="theirs">
-                <p class="label">The requester says</p>
-                <pre tabindex="0">${visible(open.justification)}</pre>
-              </div>`
-        }
-        ${stated(ask)}
-      </section>
-
-      ${widening ? wideningSection(widening, visible) : ''}
-
-      <section aria-labelledby="policies">
-        <h2 id="policies">What stopped it</h2>
-        ${open.requirements.map(
-          ({ policy, text, doc, group }, index) =>
-            html`<h3><code>${policy}</code></h3>
-              ${doc === undefined ? '' : html`<p>${doc}</p>`}
-              <pre tabindex="0">${text}</pre>
-              <p>
-                ${group}: ${approvals[index]?.given ?? 0} of ${approvals[index]?.needed ?? 1}
-                ${approvals[index]?.needed === 1 ? 'approval' : 'approvals'}
-              </p>`,
-        )}
-      </section>
-
+      ${requestSections(state, view.factsNow)}
       ${before(view)} ${like(view)}
 
       <section aria-labelledby="answer">
         <h2 id="answer">Your answer</h2>
+        ${
+          view.together
+            ? html`<p>
+                <a href="${view.together.href}">Answer it together with ${view.together.others} more like it</a>
+              </p>`
+            : ''
+        }
         ${view.approver === undefined ? html`<p>Sign in to answer: this link only shows the request.</p>` : form(view)}
       </section>`,
   )
 }
 
-/** A page that says one thing. */
-export const notice = (title: string, text: string): Html => document(title, html`<h1>${title}</h1><p>${text}</p>`)
-
-const form = ({ approver, standing, state }: View): Html => {
+const form = ({ approver, standing, state, digest }: View): Html => {
   const reasoned = state.open.requirements.some(({ approverReason }) => approverReason)
   // Pressing Enter in a field presses a form's first button: here that is one that does nothing.
   return html`<form method="post">
     <button disabled hidden></button>
+    <input type="hidden" name="shown" value="${digest}" />
     <p>You answer as <code>${visible(approver ?? '')}</code>. It covers exactly what stands above, as far as you let it reach.</p>
     ${standing ? standingFields(standing) : ''}
     <label for="reason">Reason ${reasoned ? '(needed)' : '(for the record)'}</label>
@@ -133,6 +76,7 @@ const form = ({ approver, standing, state }: View): Html => {
   </form>`
 }
 
+/** How a request ended, and no more of it. */
 const ended = ({ state, approver }: View): Html => {
   const mine = state.votes.find(vote => vote.approver === approver)
   return html`<h1>${OUTCOMES[state.status]}</h1>
@@ -140,7 +84,7 @@ const ended = ({ state, approver }: View): Html => {
     <p>This link has done its work. Request <code>${state.open.task.slice(0, 8)}…</code></p>`
 }
 
-const OUTCOMES = {
+export const OUTCOMES = {
   pending: 'Your answer is recorded; others are still asked',
   approving: 'Approved; it is being delivered',
   approved: 'Approved',
@@ -149,21 +93,6 @@ const OUTCOMES = {
   cancelled: 'Withdrawn',
   failed: 'It failed',
 } as const
-
-/** What the caller stated beside the arguments: properties and context, its words too. */
-const stated = ({ subject, resource, context }: Ask): Html | '' => {
-  const { approval: _, business_justification: __, ...rest } = context ?? {}
-  const said = {
-    ...(subject.properties && { subject: subject.properties }),
-    ...(resource.properties && { resource: resource.properties }),
-    ...(Object.keys(rest).length > 0 && { context: rest }),
-  }
-  if (Object.keys(said).length === 0) return ''
-  return html`<div class="theirs">
-    <p class="label">Stated by the caller</p>
-    <pre tabindex="0">${visible(JSON.stringify(said, null, 2))}</pre>
-  </div>`
-}
 
 const before = ({ before: receipts, state }: View): Html =>
   html`<section aria-labelledby="before">
@@ -201,38 +130,4 @@ const like = ({ like: rows }: View): Html =>
     }
   </section>`
 
-const document = (title: string, content: Html): Html =>
-  html`<!doctype html>
-    <html lang="en">
-      <head>
-        <meta charset="utf-8" />
-        <meta name="viewport" content="width=device-width, initial-scale=1" />
-        <title>${title} · Countersign</title>
-        ${styleElement}
-      </head>
-      <body>
-        <header><p>Countersign</p></header>
-        <main>${content}</main>
-      </body>
-    </html>`
-
-const time = (ms: number): Html => {
-  const iso = new Date(ms).toISOString()
-  return html`<time datetime="${iso}">${iso.slice(0, 16).replace('T', ' ')} UTC</time>`
-}
-
-/** Characters that turn text around, or aren't seen, are written as what they are. */
-const visible = (text: string): string =>
-  text.replace(/[\p{Cf}\p{Cc}\p{Co}\u2028\u2029\u115f\u1160\u3164\uffa0]/gu, character =>
-    character === '\n' || character === '\t'
-      ? character
-      : `⟨U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}⟩`,
-  )
-
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
-
-const styleElement = styled()
-function styled(): HtmlEscapedString {
-  const element: HtmlEscapedString = Object.assign(`<style>${STYLE}</style>`, { isEscaped: true as const })
-  return element
-}

@@ -176,6 +176,7 @@ export const openCall = (
     intent: JSON.stringify(stepUp.intent),
     actionHash: stepUp.actionHash,
     bindingHash: stepUp.bindingHash,
+    ...(stepUp.facts && { facts: JSON.stringify(stepUp.facts) }),
     requirements: requirements.map(({ requirement }) => requirement),
     notify: notifyOf(terms.flatMap(groupsOf), bundle),
     outgoing: bundle.settings.outgoing ?? [],

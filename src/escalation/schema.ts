@@ -33,6 +33,9 @@ export const schema: readonly string[] = [
     next INTEGER NOT NULL
   ) WITHOUT ROWID`,
   'CREATE TABLE attempt (delivery TEXT NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL, status INTEGER, error TEXT, PRIMARY KEY (delivery, n)) WITHOUT ROWID',
+  // What each approver was shown.
+  'ALTER TABLE vote ADD COLUMN shown TEXT',
+  'ALTER TABLE vote ADD COLUMN facts TEXT',
 ]
 
 /** Whether the object was ever opened. Asked before anything is made, so that a guessed name leaves nothing behind. */

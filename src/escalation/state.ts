@@ -30,7 +30,7 @@ export const readVotes = ({ sql }: DurableObjectStorage): Vote[] =>
   sql
     .exec<VoteRow>('SELECT * FROM vote ORDER BY at, approver')
     .toArray()
-    .map(({ approver, vote, reason, at, counts, signed_in, scope }) => ({
+    .map(({ approver, vote, reason, at, counts, signed_in, scope, shown, facts }) => ({
       approver,
       vote,
       at,
@@ -38,6 +38,8 @@ export const readVotes = ({ sql }: DurableObjectStorage): Vote[] =>
       signedIn: signed_in === 1,
       ...(reason !== null && { reason }),
       ...(scope !== null && { scope: JSON.parse(scope) }),
+      ...(shown !== null && { shown }),
+      ...(facts !== null && { facts: JSON.parse(facts) }),
     }))
 
 const readDeliveries = ({ sql }: DurableObjectStorage): Delivery[] => {
@@ -86,6 +88,8 @@ type VoteRow = {
   counts: string
   signed_in: number
   scope: string | null
+  shown: string | null
+  facts: string | null
 }
 
 export type DeliveryRow = {

@@ -1,10 +1,10 @@
-import { and, desc, eq, gte, inArray, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, gte, inArray, lt, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/d1'
 import { receipts } from '../audit/tables.ts'
 import type { Ask } from '../decision/ask.ts'
 import { uidText } from '../identity/uid.ts'
 import { groupsOf } from '../policy/escalation.ts'
-import type { Delivery, EscalationState, Status } from './call.ts'
+import type { Delivery, EscalationState, OpenCall, Status } from './call.ts'
 import { bundles, deliveries, escalations, requestKeys } from './tables.ts'
 
 /** What D1 knows of escalations: to list, to search, to count. Their objects write it; here it is read. */
@@ -96,6 +96,32 @@ export const listed = (
     )
     .orderBy(desc(escalations.openedAt), desc(escalations.task))
     .limit(limit)
+
+/** Tasks of requests like one, itself among them, that still wait: the oldest first. */
+export const waitingLike = async (
+  db: D1Database,
+  { tenant, agent, like, ask }: Pick<OpenCall, 'tenant' | 'agent' | 'like' | 'ask'>,
+  now: number,
+  limit: number,
+): Promise<string[]> => {
+  const { action }: Ask = JSON.parse(ask)
+  const rows = await drizzle(db)
+    .select({ task: escalations.task })
+    .from(escalations)
+    .where(
+      and(
+        eq(escalations.tenant, tenant),
+        eq(escalations.agent, agent),
+        eq(escalations.action, action.name),
+        eq(escalations.status, 'pending'),
+        eq(escalations.like, like),
+        gt(escalations.expiresAt, now),
+      ),
+    )
+    .orderBy(escalations.openedAt, escalations.task)
+    .limit(limit)
+  return rows.map(({ task }) => task)
+}
 
 /** Messages to webhooks, the newest first. */
 export const deliveriesOf = (db: D1Database, tenant: string, status: Delivery['status'] | undefined, limit: number) =>

@@ -17,6 +17,11 @@ code { font-size: .95em; }
 ul { padding-left: 1.25rem; }
 .theirs { border: 2px dashed var(--theirs); padding: .5rem .75rem; margin: .75rem 0; }
 .theirs .label { margin: 0; font-weight: 600; color: var(--theirs); }
+.source { border-left: .25rem solid var(--line); padding: .25rem .75rem; margin: .75rem 0; }
+.source .label, .changed .label { margin: 0; font-weight: 600; }
+.changed { border: 2px solid currentColor; padding: .5rem .75rem; margin: .75rem 0; }
+.fact pre { max-height: 12rem; overflow: auto; unicode-bidi: isolate; }
+code { unicode-bidi: isolate; overflow-wrap: anywhere; }
 .problem { border: 2px solid currentColor; padding: .75rem; font-weight: 600; }
 fieldset { border: 1px solid var(--line); margin: 1rem 0; padding: .5rem 1rem; }
 label { display: block; margin: .5rem 0 .25rem; }

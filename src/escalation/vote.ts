@@ -1,9 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import type { Intent } from '../decision/intent.ts'
+import { contentHash } from '../durable/hash.ts'
+import { type BoundFact, boundOf } from '../facts/shown.ts'
 import { groupsOf } from '../policy/escalation.ts'
 import type { EscalationState, OpenCall, Requirement, Vote, VoteCall, VoteRefusal, VoteReply } from './call.ts'
 import { decideAs } from './outcome.ts'
 import { type ScopeChoice, scopeOf } from './scope.ts'
+import { factsAsked } from './sight.ts'
 import { isOver, readOpen, readVotes } from './state.ts'
 
 /**
@@ -27,6 +30,8 @@ export const vote = (storage: DurableObjectStorage, call: VoteCall): VoteReply =
     if (status !== 'pending' || call.at >= open.expiresAt) return refused('already_decided')
     if (open.requirements.some(({ signIn }) => signIn) && !call.signedIn) return refused('sign_in_required')
     if (asked.some(({ approverReason }) => approverReason) && !call.reason) return refused('reason_required')
+    const facts = call.facts ?? factsAsked(open).map(boundOf)
+    if (call.vote === 'approve' && !rests(votes, facts)) return refused('facts_changed')
     if (call.scope && (call.vote === 'reject' || !mayStand(call.scope, open))) return refused('standing_refused')
 
     const given: Vote = {
@@ -37,6 +42,8 @@ export const vote = (storage: DurableObjectStorage, call: VoteCall): VoteReply =
       signedIn: call.signedIn,
       ...(call.reason !== undefined && { reason: call.reason }),
       ...(call.scope && { scope: call.scope }),
+      ...(call.shown !== undefined && { shown: call.shown }),
+      ...(facts.length > 0 && { facts }),
     }
     keepVote(storage, given)
     if (call.vote === 'reject') decideAs(storage, { status: 'denied', at: call.at })
@@ -56,6 +63,10 @@ const isApproved = ({ requirements }: OpenCall, votes: Vote[]): boolean =>
     ({ policy, approvals }) =>
       votes.filter(({ vote, counts }) => vote === 'approve' && counts.includes(policy)).length >= approvals,
   )
+
+/** Whoever approves together approves one thing: what is known has to be what the others were shown. */
+const rests = (votes: Vote[], facts: BoundFact[]): boolean =>
+  votes.every(({ vote, facts: theirs }) => vote === 'reject' || contentHash(theirs ?? []) === contentHash(facts))
 
 /** Every policy that is lifted must let approvers grant that much. */
 const mayStand = (choice: ScopeChoice, { requirements, session, intent }: OpenCall): boolean => {
@@ -84,7 +95,8 @@ const approvalOf = (open: OpenCall, votes: Vote[], at: number): NonNullable<Esca
   const scope: ScopeChoice | null = others.length === 0 && choice !== undefined ? JSON.parse(choice) : null
   const once = Math.min(...open.requirements.map(({ validMs }) => validMs))
   const until = Math.min(at + (scope?.forMs ?? once), open.requestedUntil ?? Number.POSITIVE_INFINITY)
-  if (!scope) return { id, at, until, uses: 1 }
+  const { facts } = votes.at(-1) ?? {}
+  if (!scope) return { id, at, until, uses: 1, ...(facts && { facts }) }
   const { session } = open
   const act = { intent: JSON.parse(open.intent), ...(session !== undefined && { session }) }
   return { id, at, until, uses: scope.uses, scope: scopeOf(scope, act) }
@@ -92,7 +104,7 @@ const approvalOf = (open: OpenCall, votes: Vote[], at: number): NonNullable<Esca
 
 const keepVote = ({ sql }: DurableObjectStorage, given: Vote): void => {
   sql.exec(
-    'INSERT INTO vote (approver, vote, reason, at, counts, signed_in, scope) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    'INSERT INTO vote (approver, vote, reason, at, counts, signed_in, scope, shown, facts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
     given.approver,
     given.vote,
     given.reason ?? null,
@@ -100,6 +112,8 @@ const keepVote = ({ sql }: DurableObjectStorage, given: Vote): void => {
     JSON.stringify(given.counts),
     Number(given.signedIn),
     given.scope ? JSON.stringify(given.scope) : null,
+    given.shown ?? null,
+    given.facts ? JSON.stringify(given.facts) : null,
   )
 }
 

@@ -1,13 +1,14 @@
 import { html } from 'hono/html'
 import type { Widening } from './call.ts'
+import { visible } from './text.ts'
 
 /**
  * What an approver is shown of a delegation of more than there is: what the delegator has, and exactly what would be
- * added to it. `visible` writes out what hides in texts, which others wrote.
+ * added to it.
  */
-export const wideningSection = ({ added, has }: Widening, visible: (text: string) => string) =>
-  html`<section aria-labelledby="widening">
-    <h2 id="widening">What would be added</h2>
+export const wideningSection = ({ added, has }: Widening, key: string) =>
+  html`<section aria-labelledby="widening${key}">
+    <h2 id="widening${key}">What would be added</h2>
     <p>
       The agent asks for more than it was granted. Beside what it asks for, each of its own grants must permit as well; an
       approval adds to them just this, for this delegation alone. Policies still count.

@@ -26,6 +26,7 @@ import { requests } from './requests.ts'
 import { scope } from './scope.ts'
 import { search } from './search.ts'
 import { type Place, placeOf } from './tenant.ts'
+import { together } from './together.ts'
 import { token } from './token.ts'
 import type { AppEnv, Parts } from './types.ts'
 import { waits } from './waits.ts'
@@ -83,6 +84,7 @@ export const createApp = (given: Pick<Parts, 'now' | 'source'> & Partial<Parts>)
   app.route('/', justification)
   app.route('/', escalations)
   app.route('/', approvals)
+  app.route('/', together)
   app.route('/', webhooks)
   app.route('/', search)
   app.route('/', scope)

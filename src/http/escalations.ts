@@ -8,6 +8,7 @@ import { type Answered, answer } from '../escalation/answer.ts'
 import { groupsOfApprover } from '../escalation/approver.ts'
 import type { EscalationState } from '../escalation/call.ts'
 import type { ScopeChoice } from '../escalation/scope.ts'
+import { factsAsked, type Sight, sightOf } from '../escalation/sight.ts'
 import { type Listed, listed, loadSince } from '../escalation/store.ts'
 import { progressOf } from '../escalation/vote.ts'
 import { uidText } from '../identity/uid.ts'
@@ -15,6 +16,7 @@ import { groupsOf } from '../policy/escalation.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { inQuery, json, jsonBody, problems } from './describe.ts'
+import { readingOf } from './opened.ts'
 import { problem } from './problem.ts'
 import { escalationAt } from './requests.ts'
 import type { AppEnv } from './types.ts'
@@ -55,6 +57,8 @@ const VoteBody = v.strictObject({
   vote: v.picklist(['approve', 'reject']),
   reason: v.optional(v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(2_000))),
   standing: v.optional(Standing),
+  /** `digest` of what was shown: an approval counts only while that is still so. */
+  shown: v.optional(v.pipe(v.string(), v.maxLength(64))),
 })
 type VoteBody = v.InferOutput<typeof VoteBody>
 
@@ -185,7 +189,8 @@ export const escalations = new Hono<AppEnv>()
     looking,
     async c => {
       const state = await seenAt(c, c.req.param('task'))
-      return state ? c.json(shown(state)) : problem(refusal(404, 'unknown_task'))
+      if (!state) return problem(refusal(404, 'unknown_task'))
+      return c.json(shown(state, await sightOf(state.open, readingOf(c, c.var.session.bundle))))
     },
   )
   .post(
@@ -244,7 +249,7 @@ const seenAt = async (c: Context<AppEnv>, task: string): Promise<EscalationState
 const cast = async (
   c: Context<AppEnv>,
   task: string,
-  { vote, reason, standing }: VoteBody,
+  { vote, reason, standing, shown: seen }: VoteBody,
   together: boolean,
 ): Promise<{ status: string; again: boolean } | Refusal> => {
   const { caller, bundle } = c.var.session
@@ -257,8 +262,13 @@ const cast = async (
     escalationAt(c, task),
     state,
     { uid: caller.approver, name: uidText(caller.approver), signedIn: true },
-    { vote, ...(reason !== undefined && { reason }), ...(standing && { scope: standing }) },
-    { bundle, now: c.var.now },
+    {
+      vote,
+      ...(reason !== undefined && { reason }),
+      ...(standing && { scope: standing }),
+      ...(seen !== undefined && { shown: seen }),
+    },
+    readingOf(c, bundle),
   )
   return refusedAs(result) ?? { status: statusOf(result), again: result.ok && result.again }
 }
@@ -276,6 +286,7 @@ export const refusedAs = (result: Answered): Refusal | undefined => {
       return refusal(404, result.reason)
     case 'already_voted':
     case 'already_decided':
+    case 'facts_changed':
       return refusal(409, result.reason)
     case 'reason_required':
     case 'standing_refused':
@@ -295,12 +306,15 @@ const shownRow = ({ tenant: _, version: __, ...row }: Listed) => ({
   decidedAt: row.decidedAt === null ? null : new Date(row.decidedAt).toISOString(),
 })
 
-const shown = (state: EscalationState) => {
+const shown = (state: EscalationState, { factsNow, digest }: Sight) => {
   const { open, votes, deliveries, status } = state
   const { ask, intent: _, callback: __, notify: ___, outgoing: ____, object: _____, ...rest } = open
   return {
     ...rest,
     ask: JSON.parse(ask),
+    ...(factsNow.length > 0 && { facts: factsAsked(open) }),
+    ...(factsNow.length > 0 && { facts_now: factsNow }),
+    digest,
     status: status === 'approving' ? 'pending' : status,
     votes,
     ...progressOf(state),
