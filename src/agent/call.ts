@@ -524,5 +524,10 @@ export type ResolveCall = {
   withdrawn?: { by: string; reason?: string; comment?: string }
   at: number
   approval?: Approval
+  /** What humans said, as it is to be stored, where that is personal; `caller` to `withdrawn` in it. */
+  secrets?: { commitments: Record<string, string>; sealed: Secrets }
 }
+/** Takes the copies of a request that was erased: what it asked for, and what an approval of it bound. */
+export type ForgetCall = { v: 1; evaluationId: string; task: string }
+
 export type ResolveReply = { kind: 'taken' } | { kind: 'chain_fork' }

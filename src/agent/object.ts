@@ -14,6 +14,7 @@ import type {
   DelegateCall,
   DelegateReply,
   Epoch,
+  ForgetCall,
   Found,
   Kill,
   KillCall,
@@ -56,7 +57,7 @@ import { pruning } from './prune.ts'
 import { type Purse, readPurse } from './purses.ts'
 import { permitsOut, receiptsAfter } from './receipts.ts'
 import { lapsing, redeem } from './redeem.ts'
-import { resolve, revoke } from './resolutions.ts'
+import { forget, resolve, revoke } from './resolutions.ts'
 import { setRevoked } from './revocations.ts'
 import { schema } from './schema.ts'
 import { scope } from './scope.ts'
@@ -229,6 +230,11 @@ export class AgentObject extends DurableObject<AgentEnv> {
   /** What became of a request for approval. */
   resolve(call: ResolveCall): ResolveReply {
     return resolve(this.ctx.storage, this.#chain, call, this.#clock)
+  }
+
+  /** Takes what is kept of a request that was erased. */
+  forget(call: ForgetCall): void {
+    forget(this.ctx.storage, call)
   }
 
   revoke({ approval }: { approval: string }): { revoked: boolean } {

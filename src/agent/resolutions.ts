@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { commitment, type Secret } from '../audit/receipt.ts'
 import { keepApproval } from './approvals.ts'
-import type { ResolveCall, ResolveReply } from './call.ts'
+import type { ForgetCall, ResolveCall, ResolveReply } from './call.ts'
 import { append } from './chain.ts'
 import { openSelf } from './self.ts'
 
@@ -21,11 +21,11 @@ export const resolve = (
     if (self.fork) return { kind: 'chain_fork' }
     const earlier = sql.exec('SELECT 1 FROM resolution WHERE task = ?', call.task).toArray()
     if (earlier.length > 0) return { kind: 'taken' }
-    const secrets = {
-      caller: secret(call.requester),
-      ...(call.answers.length > 0 && { answers: secret(call.answers) }),
-      ...(call.withdrawn && { withdrawn: secret(call.withdrawn) }),
-    }
+    const clear = call.secrets ? {} : saidIn(call)
+    const commitments =
+      call.secrets?.commitments ??
+      Object.fromEntries(Object.entries(clear).map(([name, one]) => [name, commitment(one)]))
+    const secrets = call.secrets?.sealed ?? clear
     const body = {
       agent: call.agent,
       escalation: {
@@ -41,7 +41,7 @@ export const resolve = (
           ...(call.approval.scope && { scope: call.approval.scope }),
         }),
       },
-      ...Object.fromEntries(Object.entries(secrets).map(([name, value]) => [name, commitment(value)])),
+      ...commitments,
     }
     append(storage, self, { kind: 'escalation', at: Math.max(call.at, self.head?.at ?? 0), body, secrets }, clock)
     sql.exec('INSERT INTO resolution (task, until, status) VALUES (?, ?, ?)', call.task, call.at + KEEP_MS, call.status)
@@ -54,6 +54,23 @@ export const resolve = (
     // The wait has ended, so the answer that began it is no longer the answer to a retry (rule 3).
     sql.exec('DELETE FROM reply WHERE seq = (SELECT seq FROM step_up WHERE evaluation_id = ?)', call.evaluationId)
     return { kind: 'taken' }
+  })
+
+/** What humans said of a request: each committed to by the receipt of its end. */
+export const saidIn = (call: Pick<ResolveCall, 'requester' | 'answers' | 'withdrawn'>): Record<string, Secret> => ({
+  caller: secret(call.requester),
+  ...(call.answers.length > 0 && { answers: secret(call.answers) }),
+  ...(call.withdrawn && { withdrawn: secret(call.withdrawn) }),
+})
+
+/** Takes what is kept here of a request that was erased. An approval of it is gone with that; the chain still verifies. */
+export const forget = (storage: DurableObjectStorage, { evaluationId, task }: ForgetCall): void =>
+  storage.transactionSync(() => {
+    const { sql } = storage
+    sql.exec('DELETE FROM reply WHERE seq = (SELECT seq FROM step_up WHERE evaluation_id = ?)', evaluationId)
+    sql.exec('DELETE FROM step_up WHERE evaluation_id = ?', evaluationId)
+    sql.exec('DELETE FROM approval WHERE task = ?', task)
+    sql.exec("UPDATE receipt SET secrets = '{}' WHERE kind = 'escalation' AND body ->> '$.escalation.task' = ?", task)
   })
 
 /** Ends an approval before its time. */

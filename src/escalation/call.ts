@@ -50,6 +50,8 @@ export type OpenCall = {
   widening?: string
   /** Hosts that may be called. */
   outgoing: string[]
+  /** Under whose key the record keeps what is said of it, where the tenant marks any of it as personal. */
+  about?: EntityUid
   /** Of requests that may be answered together. */
   like: string
   bundle: { seq: number; hash: string }
@@ -116,6 +118,8 @@ export type EscalationState = {
   status: Status
   decidedAt?: number
   votes: Vote[]
+  /** When what it asked for was erased. */
+  erasedAt?: number
   /** When the status can no longer be asked for. */
   handleUntil: number
   approval?: { id: string; until: number; at: number; uses: number; scope?: Scope; facts?: BoundFact[] }

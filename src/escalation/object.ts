@@ -1,9 +1,11 @@
 import { DurableObject } from 'cloudflare:workers'
 import type { AgentObject } from '../agent/object.ts'
+import { type Vault, vaultOf } from '../audit/privacy/vault.ts'
 import { arm, runDue } from '../durable/due.ts'
 import { migrate } from '../durable/schema.ts'
 import type { CancelCall, CancelReply, EscalationState, OpenCall, VoteCall, VoteReply } from './call.ts'
 import { passingOn, reminding, replay } from './deliveries.ts'
+import { erase } from './erase.ts'
 import { open } from './open.ts'
 import { decideAs, delivering, expiring } from './outcome.ts'
 import { exists, schema } from './schema.ts'
@@ -22,6 +24,7 @@ export type EscalationEnv = SendEnv & {
 /** One request for approval: who answered, what is still to be told to whom, and until when. */
 export class EscalationObject extends DurableObject<EscalationEnv> {
   readonly #clock = (): number => this.env.NOW?.() ?? Date.now()
+  readonly #vault = (tenant: string): Vault => vaultOf(this.env, tenant, this.#clock())
   /** Callers that wait for the status to change. They are gone with the isolate, and ask again. */
   readonly #waiting = new Set<() => void>()
 
@@ -80,6 +83,16 @@ export class EscalationObject extends DurableObject<EscalationEnv> {
     return reply
   }
 
+  /** Takes out what it asked for and what was said of it; one that still waited ends so. */
+  async erase({ at }: { at: number }): Promise<{ object: string; evaluationId: string } | undefined> {
+    const { storage } = this.ctx
+    const erased = erase(storage, at)
+    if (!erased) return undefined
+    this.#changed()
+    await this.#index()
+    return erased
+  }
+
   /** Sends a message again that was given up. */
   replay({ delivery, at }: { delivery: string; at: number }): { replayed: boolean } {
     return { replayed: exists(this.ctx.storage) && replay(this.ctx.storage, delivery, at) }
@@ -98,7 +111,7 @@ export class EscalationObject extends DurableObject<EscalationEnv> {
     const { storage } = this.ctx
     const changed = () => this.#changed()
     const handlers = {
-      deliver: delivering(storage, this.env.AGENT, this.#clock, changed),
+      deliver: delivering(storage, this.env.AGENT, this.#vault, this.#clock, changed),
       expire: expiring(storage, this.#clock, changed),
       remind: reminding(storage, this.#clock),
       pass_on: passingOn(storage, this.#clock),
@@ -113,7 +126,7 @@ export class EscalationObject extends DurableObject<EscalationEnv> {
   async #deliver(): Promise<EscalationState | undefined> {
     const { storage } = this.ctx
     try {
-      await delivering(storage, this.env.AGENT, this.#clock, () => this.#changed()).run('')
+      await delivering(storage, this.env.AGENT, this.#vault, this.#clock, () => this.#changed()).run('')
     } catch (error) {
       console.warn(`escalation: the agent's object was not reached: ${error}`)
     }

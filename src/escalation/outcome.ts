@@ -1,5 +1,10 @@
 import type { ResolveCall, ResolveReply } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
+import { saidIn } from '../agent/resolutions.ts'
+import { sealAll } from '../audit/privacy/seal.ts'
+import type { Vault } from '../audit/privacy/vault.ts'
+import { commitment } from '../audit/receipt.ts'
+import type { EntityUid } from '../cedar/json.ts'
 import { withDeadline } from '../durable/deadline.ts'
 import { type Handler, plan } from '../durable/due.ts'
 import type { EscalationState, Status } from './call.ts'
@@ -43,6 +48,7 @@ export const decideAs = (
 export const delivering = (
   storage: DurableObjectStorage,
   agents: DurableObjectNamespace<AgentObject>,
+  vault: (tenant: string) => Vault,
   clock: () => number,
   changed: () => void,
 ): Handler => ({
@@ -50,7 +56,13 @@ export const delivering = (
     const state = readState(storage)
     const call = state && resolveCall(storage, state)
     if (!state || !call) return
-    const reply = await withDeadline<ResolveReply>(agents.getByName(state.open.object).resolve(call), DEADLINE_MS)
+    const { about, tenant } = state.open
+    // Where that can't be sealed it isn't delivered, and tried again.
+    const secrets = about && (await sealedIn(call, about, vault(tenant)))
+    const reply = await withDeadline<ResolveReply>(
+      agents.getByName(state.open.object).resolve({ ...call, ...(secrets && { secrets }) }),
+      DEADLINE_MS,
+    )
     if (state.status !== 'approving') return
     storage.transactionSync(() => {
       const { rowsWritten } = storage.sql.exec(
@@ -82,6 +94,12 @@ export const expiring = (storage: DurableObjectStorage, clock: () => number, cha
 
 /** Longer than the record can be asked for and than anything is still to be sent. */
 const FORGET_MS = 10 * 86_400_000
+
+const sealedIn = async (call: ResolveCall, about: EntityUid, vault: Vault): Promise<ResolveCall['secrets']> => {
+  const said = saidIn(call)
+  const commitments = Object.entries(said).map(([name, secret]) => [name, commitment(secret)])
+  return { commitments: Object.fromEntries(commitments), sealed: await sealAll(said, about, vault) }
+}
 
 const resolveCall = (storage: DurableObjectStorage, state: EscalationState): ResolveCall | undefined => {
   const { open, status, decidedAt, votes, approval } = state

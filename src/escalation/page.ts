@@ -35,6 +35,7 @@ export type View = {
 export const page = (view: View): Html => {
   const { state } = view
   const { status } = state
+  if (state.erasedAt !== undefined) return document('Request for approval', erased(state))
   const answered = state.votes.find(({ approver }) => approver === view.approver)
   // A link that was used, and one of a request that is over, tell how it ended and nothing more.
   if (answered || (status !== 'pending' && status !== 'approving')) return document('Request for approval', ended(view))
@@ -83,6 +84,12 @@ const ended = ({ state, approver }: View): Html => {
     ${mine ? html`<p>You answered: ${mine.vote === 'approve' ? 'approve' : 'reject'}, at ${time(mine.at)}.</p>` : ''}
     <p>This link has done its work. Request <code>${state.open.task.slice(0, 8)}…</code></p>`
 }
+
+/** What it was about nobody can see any more. */
+const erased = ({ status, erasedAt = 0, open }: EscalationState): Html =>
+  html`<h1>${OUTCOMES[status]}</h1>
+    <p>What this request was about was erased at ${time(erasedAt)}. It can no longer be looked at or answered.</p>
+    <p>Request <code>${open.task.slice(0, 8)}…</code></p>`
 
 export const OUTCOMES = {
   pending: 'Your answer is recorded; others are still asked',

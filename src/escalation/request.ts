@@ -1,6 +1,7 @@
 import * as v from 'valibot'
 import type { RequestReply, StepUp } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
+import { ownerOf } from '../audit/privacy/seal.ts'
 import { Ask, read } from '../decision/ask.ts'
 import { agentName } from '../decision/prepare.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
@@ -164,6 +165,8 @@ export const openCall = (
 ): OpenCall => {
   const { actor } = opening.principals
   const terms = requirements.map(({ terms: one }) => one)
+  const { user } = stepUp.intent.principals
+  const about = ownerOf({ resource: stepUp.intent.resource, ...(user && { user }) }, bundle.settings.privacy)
   return {
     v: 1,
     tenant,
@@ -180,6 +183,7 @@ export const openCall = (
     requirements: requirements.map(({ requirement }) => requirement),
     notify: notifyOf(terms.flatMap(groupsOf), bundle),
     outgoing: bundle.settings.outgoing ?? [],
+    ...(about && { about }),
     like: likeOf(stepUp, uidText(actor)),
     bundle: { seq: bundle.seq, hash: bundle.hash },
     at: now,

@@ -36,6 +36,7 @@ export const schema: readonly string[] = [
   // What each approver was shown.
   'ALTER TABLE vote ADD COLUMN shown TEXT',
   'ALTER TABLE vote ADD COLUMN facts TEXT',
+  'ALTER TABLE escalation ADD COLUMN erased_at INTEGER',
 ]
 
 /** Whether the object was ever opened. Asked before anything is made, so that a guessed name leaves nothing behind. */

@@ -11,6 +11,7 @@ export const readState = (storage: DurableObjectStorage): EscalationState | unde
     status: row.status,
     handleUntil: row.handle_until,
     ...(row.decided_at !== null && { decidedAt: row.decided_at }),
+    ...(row.erased_at !== null && { erasedAt: row.erased_at }),
     ...(row.approval !== null && { approval: JSON.parse(row.approval) }),
     votes: readVotes(storage),
     deliveries: readDeliveries(storage),
@@ -78,6 +79,7 @@ type Row = {
   handle_until: number
   approval: string | null
   changes: number
+  erased_at: number | null
 }
 
 type VoteRow = {

@@ -28,6 +28,8 @@ export const escalations = sqliteTable(
   table => [
     index('escalations_by_status').on(table.tenant, table.status, table.openedAt),
     index('escalations_by_agent').on(table.tenant, table.agent, table.action, table.openedAt),
+    index('escalations_by_user').on(table.tenant, table.user),
+    index('escalations_by_resource').on(table.tenant, table.resource),
   ],
 )
 

@@ -9,6 +9,7 @@ import { read } from '../decision/ask.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
 import { forgetUser } from '../delegation/store.ts'
 import { nameOf } from '../durable/names.ts'
+import { eraseEscalations } from '../escalation/erasure.ts'
 import { uidText } from '../identity/uid.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
@@ -29,7 +30,7 @@ export const erasures = new Hono<AppEnv>().post(
   describeRoute({
     summary: 'Erase the personal data of a user or resource',
     requestBody: jsonBody(Erasure),
-    responses: { 200: json('Erased', Erased), ...problems(400, 401, 403, 404, 413) },
+    responses: { 200: json('Erased', Erased), ...problems(400, 401, 403, 404, 413, 503) },
   }),
   authenticated(['admin']),
   async c => {
@@ -40,8 +41,16 @@ export const erasures = new Hono<AppEnv>().post(
     const { tenant } = c.var.place
     const vault = vaultOf(c.env, tenant, c.var.now)
     const subject = await vault.blind(uidText(wanted.subject))
-    if (!(await vault.erase(subject)))
-      return problem(refusal(404, 'not_found', { detail: 'nothing is kept under a key of theirs' }))
+    let escalations: number
+    try {
+      // first, so that where one can't be reached the whole can be asked for again
+      escalations = await eraseEscalations(c.env, tenant, wanted.subject, c.var.now)
+    } catch (error) {
+      console.error('an erasure did not reach every escalation:', error)
+      return problem(refusal(503, 'control_unreachable', { detail: 'not all of it is erased yet: ask again' }))
+    }
+    if (!(await vault.erase(subject)) && escalations === 0)
+      return problem(refusal(404, 'not_found', { detail: 'nothing is kept of them' }))
     await forget(c.env.DB, tenant, subject)
     await forgetUser(c.env.DB, tenant, subject, c.var.now)
     const secrets = { caller: salted(c.var.session.caller.name), reason: salted(wanted.reason) }

@@ -316,6 +316,7 @@ const shown = (state: EscalationState, { factsNow, digest }: Sight) => {
     ...(factsNow.length > 0 && { facts_now: factsNow }),
     digest,
     status: status === 'approving' ? 'pending' : status,
+    ...(state.erasedAt !== undefined && { erased_at: new Date(state.erasedAt).toISOString() }),
     votes,
     ...progressOf(state),
     deliveries: deliveries.map(({ id, event, webhook, status: sent, attempts }) => ({

@@ -3,12 +3,13 @@ import { env } from 'cloudflare:workers'
 import * as v from 'valibot'
 import { nameOf } from '../../src/durable/names.ts'
 import type { AccessRequest } from '../../src/escalation/requestable.ts'
+import type { Tenant } from '../../src/policy/tenant.ts'
 import { clock } from '../clock.ts'
 import { createWorld, type TokenClaims } from '../http/world.ts'
 
 /** A tenant whose larger refunds humans approve (test/fixtures/approvals), and short ways to ask and to answer. */
-export const createDesk = async () => {
-  const world = await createWorld({ folder: 'approvals' })
+export const createDesk = async (settings?: Partial<Tenant>) => {
+  const world = await createWorld({ folder: 'approvals', ...(settings && { settings }) })
   const agent = (id = 'clerk', more: TokenClaims = {}) =>
     world.agentToken(id, { user: { type: 'User', id: 'uma' }, sid: 's1', ...more })
   const approver = (id: string) => world.token({ sub: id, roles: ['approver'], user: { type: 'User', id } })

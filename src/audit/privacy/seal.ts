@@ -36,6 +36,18 @@ export const sealSecrets = async (
   return Object.fromEntries(sealed)
 }
 
+/** The same for what humans said about a request: all of it under the key of whom that is about. */
+export const sealAll = async (secrets: Record<string, Secret>, owner: EntityUid, vault: Vault): Promise<Secrets> =>
+  Object.fromEntries(
+    await Promise.all(
+      Object.entries(secrets).map(async ([name, secret]) => [name, await sealOne(name, secret, owner, vault)] as const),
+    ),
+  )
+
+/** Whom a request is about, where the tenant marks anything of it as personal. */
+export const ownerOf = (subjects: Subjects, privacy: Privacy | undefined): EntityUid | undefined =>
+  ownersOf(subjects, privacy).values().next().value
+
 /** Without what would have been sealed: for when it can't be. */
 export const withoutPersonal = (secrets: Secrets, subjects: Subjects, privacy: Privacy | undefined): Secrets => {
   const owners = ownersOf(subjects, privacy)

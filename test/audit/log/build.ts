@@ -40,7 +40,11 @@ export const manyOf = (tenant: string, count: number, chain: string = crypto.ran
   )
 
 /** What `countersign audit export` writes, line by line. */
-export const exportOf = async ({ tenant, get, getJson }: LogWorld, source = 'd1', from = 0): Promise<string[]> => {
+export const exportOf = async (
+  { tenant, get, getJson }: Pick<LogWorld, 'tenant' | 'get' | 'getJson'>,
+  source = 'd1',
+  from = 0,
+): Promise<string[]> => {
   const { checkpoint, keys } = await getJson('/v1/log')
   const size = readCheckpoint(readNote(checkpoint)?.text ?? '')?.size ?? 0
   const lines = [JSON.stringify({ type: 'export', v: 1, tenant, from: from * 256, to: size, checkpoint, keys })]
