@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { nearest } from '../policy/near.ts'
+import { attest } from './attest.ts'
 import { exportRecord } from './audit/export.ts'
 import { archive, refill, restore } from './audit/keep.ts'
 import { list } from './audit/list.ts'
@@ -12,6 +13,7 @@ import { CommandError, exit } from './exit.ts'
 import { history } from './history.ts'
 import { push } from './push.ts'
 import { paint } from './render.ts'
+import { replay } from './replay.ts'
 import { rollback } from './rollback.ts'
 import { setup } from './setup.ts'
 import { token } from './token.ts'
@@ -23,6 +25,8 @@ const commands: Readonly<Record<string, Command>> = {
   history,
   rollback,
   token,
+  attest,
+  replay,
   'audit list': list,
   'audit show': show,
   'audit tail': tail,
