@@ -58,6 +58,7 @@ import { type Purse, readPurse } from './purses.ts'
 import { permitsOut, receiptsAfter } from './receipts.ts'
 import { lapsing, redeem } from './redeem.ts'
 import { forget, resolve, revoke } from './resolutions.ts'
+import { retire } from './retire.ts'
 import { setRevoked } from './revocations.ts'
 import { schema } from './schema.ts'
 import { scope } from './scope.ts'
@@ -235,6 +236,11 @@ export class AgentObject extends DurableObject<AgentEnv> {
   /** Takes what is kept of a request that was erased. */
   forget(call: ForgetCall): void {
     forget(this.ctx.storage, call)
+  }
+
+  /** Whoever acted here was erased, and never comes back here. */
+  retire(): void {
+    retire(this.ctx.storage)
   }
 
   revoke({ approval }: { approval: string }): { revoked: boolean } {

@@ -8,7 +8,7 @@ import { parseDuration } from '../policy/rate.ts'
 import { command } from './command.ts'
 import { DEVELOPMENT_ISSUER, issuerKey } from './development.ts'
 import { CommandError, exit } from './exit.ts'
-import { tenantNamed } from './target.ts'
+import { originNamed, tenantNamed } from './target.ts'
 import { parseUid } from './uid.ts'
 
 const MAX_TTL_MS = 86_400_000
@@ -57,7 +57,7 @@ export const attest = command({
       .setProtectedHeader({ alg: signer.alg, typ: 'facts+jwt', kid: signer.kid })
       .setIssuer(iss ?? DEVELOPMENT_ISSUER)
       .setSubject(sub ?? source ?? 'source')
-      .setAudience(`${originOf(at.origin ?? 'http://127.0.0.1:8787')}/${tenantNamed(at.tenant)}`)
+      .setAudience(`${originNamed(at.origin ?? 'http://127.0.0.1:8787', 'origin')}/${tenantNamed(at.tenant)}`)
       .setIssuedAt(now)
       .setExpirationTime(now + Math.ceil(ttlMs / 1000))
       .setJti(randomUUID())
@@ -103,12 +103,4 @@ const jsonIn = (from: string | 0, named: string): unknown => {
   } catch {
     throw new CommandError(`${named} is not JSON`, exit.refused)
   }
-}
-
-const originOf = (text: string): string => {
-  if (URL.canParse(text)) {
-    const { origin, pathname } = new URL(text)
-    if (pathname === '/' && origin !== 'null') return origin
-  }
-  throw new CommandError(`--origin ${text} is not an origin such as http://127.0.0.1:8787`)
 }

@@ -41,3 +41,12 @@ export const tenantNamed = (name = 'acme'): string => {
 }
 
 export const writerNamed = (by: string | undefined): string => by ?? userInfo().username
+
+/** Where a Worker is, from the option of that name. */
+export const originNamed = (text: string, option: string): string => {
+  if (URL.canParse(text)) {
+    const { origin, pathname } = new URL(text)
+    if (pathname === '/' && origin !== 'null') return origin
+  }
+  throw new CommandError(`--${option} ${text} is not an origin such as http://127.0.0.1:8787`)
+}

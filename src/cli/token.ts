@@ -9,7 +9,7 @@ import { parseDuration } from '../policy/rate.ts'
 import { command } from './command.ts'
 import { DEVELOPMENT_ISSUER, issuerKey } from './development.ts'
 import { CommandError, exit } from './exit.ts'
-import { tenantNamed } from './target.ts'
+import { originNamed, tenantNamed } from './target.ts'
 import { parseUid, parseUids } from './uid.ts'
 
 const MAX_TTL_MS = 86_400_000
@@ -60,7 +60,7 @@ export const token = command({
     const payload = {
       iss: DEVELOPMENT_ISSUER,
       sub: options.sub ?? (actor ? uidText(actor) : given.join('+')),
-      aud: `${originOf(origin)}/${tenantNamed(options.tenant)}`,
+      aud: `${originNamed(origin, 'origin')}/${tenantNamed(options.tenant)}`,
       iat: now,
       exp: now + Math.ceil(ttlMs / 1000),
       jti: randomUUID(),
@@ -90,12 +90,4 @@ const unknownRole = (role: string): CommandError => {
     exit.usage,
     `there are ${roles.join(', ')}`,
   )
-}
-
-const originOf = (text: string): string => {
-  if (URL.canParse(text)) {
-    const { origin, pathname } = new URL(text)
-    if (pathname === '/' && origin !== 'null') return origin
-  }
-  throw new CommandError(`--origin ${text} is not an origin such as http://127.0.0.1:8787`)
 }

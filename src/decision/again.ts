@@ -42,8 +42,10 @@ export const judgeAgain = async (
   if (!body.success || CALLERS.includes(body.output.decision.reason)) return 'not_judged'
   const secrets = v.safeParse(Secrets, receipt.secrets)
   if (!secrets.success) return 'erased'
-  const { agent, delegated_by: chain, groups, roles, now, decision } = body.output
-  const { user, ip, facts, grants } = secrets.output
+  const { agent: named, acting: acted, delegated_by: chain, groups, roles, now, decision } = body.output
+  const { user, ip, facts, grants, acting } = secrets.output
+  if (acted !== undefined && !acting) return 'erased'
+  const agent = acting?.value ?? named
   const who: Who = {
     principals: { actor: agent, chain, ...(user && { user: user.value }) },
     groups,
@@ -131,6 +133,8 @@ const secret = <S extends v.GenericSchema>(value: S) => v.object({ value })
 
 const Body = v.object({
   agent: Uid,
+  /** There where the agent goes by a pseudonym. */
+  acting: v.optional(v.string()),
   delegated_by: v.optional(v.array(Uid), []),
   groups: v.optional(v.array(Uid), []),
   roles: v.array(v.string()),
@@ -152,6 +156,7 @@ const Secrets = v.object({
   resource: secret(Uid),
   arguments: secret(Json),
   user: v.optional(secret(Uid)),
+  acting: v.optional(secret(Uid)),
   ip: v.optional(secret(v.string())),
   asserted: v.optional(
     secret(v.object({ subject: v.optional(Json), resource: v.optional(Json), context: v.optional(Json) })),
@@ -162,8 +167,12 @@ const Secrets = v.object({
 })
 type Secrets = v.InferOutput<typeof Secrets>
 
-const askOf = ({ agent, action }: Body, { resource, arguments: args, asserted, fields }: Secrets): Ask => {
+const askOf = (
+  { agent: named, action }: Body,
+  { acting, resource, arguments: args, asserted, fields }: Secrets,
+): Ask => {
   const { subject, resource: properties, context } = asserted?.value ?? {}
+  const agent = acting?.value ?? named
   return {
     subject: { ...agent, ...(subject && { properties: subject }) },
     action: { name: action, properties: args.value },

@@ -20,7 +20,7 @@ import { settleAt } from './object.ts'
 import { hashesOf, intentOf, type Prepared, prepare } from './prepare.ts'
 import { isRefusal, type Refusal, refusal } from './refusal.ts'
 import { applied } from './rewrite.ts'
-import { sealed } from './sealed.ts'
+import { sealed, underPseudonym } from './sealed.ts'
 import { type FactsIo, type Gathered, truthsOf } from './truth.ts'
 
 export type Deps = {
@@ -50,7 +50,8 @@ export const decide = async (asks: readonly (Ask | Refusal)[], call: Call, deps:
   const prepared = asks.map((ask, index) =>
     isRefusal(ask) ? ask : prepare(ask, call, presented[index], truths[index]),
   )
-  const results = await settleAll(numbered(prepared), call, deps, true)
+  const named = await Promise.all(prepared.map(one => underPseudonym(one, call, deps.vault)))
+  const results = await settleAll(numbered(named), call, deps, true)
   return results.map(([, result]) => result)
 }
 
@@ -157,7 +158,12 @@ const settleRun = async (run: Run, call: Call, deps: Deps, mayMove: boolean): Pr
         next,
         deps.facts,
       )
-      const rest = left.map((item, i) => ({ ...item, prepared: again(item.prepared, next, truths[i]) }))
+      const rest = await Promise.all(
+        left.map(async (item, i) => ({
+          ...item,
+          prepared: await underPseudonym(again(item.prepared, next, truths[i]), next, deps.vault),
+        })),
+      )
       return [...placed, ...(await settleAll(rest, next, deps, false))]
     }
     placed.push([index, await resultOf(settled, prepared, call, deps)])

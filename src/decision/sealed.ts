@@ -1,8 +1,15 @@
 import type { DecideItem } from '../agent/call.ts'
-import { hasPersonal, sealSecrets, withoutPersonal } from '../audit/privacy/seal.ts'
+import { actedBy, actingAs, isPerson } from '../audit/privacy/acting.ts'
+import { hasPersonal, type Subjects, sealSecrets, withoutPersonal } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
+import type { EntityUid } from '../cedar/json.ts'
+import { uidText } from '../identity/uid.ts'
+import type { Privacy } from '../policy/tenant.ts'
+import type { Ask } from './ask.ts'
 import type { Call } from './call.ts'
-import { NO_PROGRAM, type Prepared } from './prepare.ts'
+import { agentName, NO_PROGRAM, objectOf, type Prepared } from './prepare.ts'
+import { isRefusal, type Refusal, refusal } from './refusal.ts'
+import type { Who } from './who.ts'
 
 /**
  * The item with what is personal under its subject's key. Where that can't be done the item is denied, and what would
@@ -10,8 +17,7 @@ import { NO_PROGRAM, type Prepared } from './prepare.ts'
  */
 export const sealed = async ({ item, who, ask }: Prepared, { bundle }: Call, vault: Vault): Promise<DecideItem> => {
   const { privacy } = bundle.settings
-  const { user } = who.principals
-  const subjects = { resource: { type: ask.resource.type, id: ask.resource.id }, ...(user && { user }) }
+  const subjects = subjectsOf(ask, who, privacy)
   if (!hasPersonal(subjects, privacy)) return item
   try {
     return { ...item, secrets: await sealSecrets(item.secrets, subjects, privacy, vault) }
@@ -21,3 +27,49 @@ export const sealed = async ({ item, who, ask }: Prepared, { bundle }: Call, vau
     return { ...item, program: NO_PROGRAM, denied: { reason: 'redaction_failed' }, secrets }
   }
 }
+
+/** Whom a receipt's data is about. Where a person is asked about and acts for nobody, they are the user. */
+export const subjectsOf = (ask: Ask, { principals: { user, actor } }: Who, privacy: Privacy | undefined): Subjects => {
+  const person = user ?? (isPerson(actor, privacy) ? actor : undefined)
+  return { resource: { type: ask.resource.type, id: ask.resource.id }, ...(person && { user: person }) }
+}
+
+/**
+ * The same at the object of the pseudonym that an acting person goes by. Without their key nobody knows which that is, so
+ * there is no decision.
+ */
+export const underPseudonym = async (
+  prepared: Prepared | Refusal,
+  { bundle, tenant }: Pick<Call, 'bundle' | 'tenant'>,
+  vault: Vault,
+): Promise<Prepared | Refusal> => {
+  if (isRefusal(prepared)) return prepared
+  const { privacy } = bundle.settings
+  const { actor } = prepared.who.principals
+  if (!isPerson(actor, privacy)) return prepared
+  try {
+    const as = await actingAs(actor, privacy, vault)
+    const { item } = prepared
+    return {
+      ...prepared,
+      object: objectAs(prepared.who, as, prepared.object, tenant),
+      item: { ...item, ...(await actedBy(actor, as, item, vault)) },
+    }
+  } catch (error) {
+    console.error('a person could not be given their pseudonym:', error)
+    return refusal(503, 'control_unreachable')
+  }
+}
+
+/** The object of whoever asks, by the name that they go by there. */
+export const objectFor = async (
+  who: Who,
+  call: Pick<Call, 'tenant' | 'bundle' | 'caller'>,
+  vault: Vault,
+): Promise<Prepared['object']> => {
+  const as = await actingAs(who.principals.actor, call.bundle.settings.privacy, vault)
+  return objectAs(who, as, objectOf(who, call), call.tenant)
+}
+
+const objectAs = ({ unknown }: Who, as: EntityUid, object: Prepared['object'], tenant: string): Prepared['object'] =>
+  unknown ? object : { ...object, name: agentName(tenant, as), agent: uidText(as) }

@@ -1,6 +1,7 @@
 import { uuidv7 } from 'uuidv7'
 import type { DelegateCall, DelegateReply, Epoch, ProofClaim } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
+import { actingAs } from '../audit/privacy/acting.ts'
 import { sealSecrets } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
 import { isSealed } from '../audit/receipt.ts'
@@ -155,9 +156,11 @@ const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise
   const { id, principals, narrowed, lineage, from, jkt, proofs, expires, grants } = moving
   const { delegator } = parties
   const { tenant, bundle, now, db, agents, vault } = deps
-  const holder = agentName(tenant, principals.actor)
+  const { privacy } = bundle.settings
   const until = expires * 1000
   try {
+    const child = await actingAs(principals.actor, privacy, vault)
+    const holder = agentName(tenant, child)
     const { body, secrets: clear } = recordOf(
       {
         id,
@@ -168,8 +171,8 @@ const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise
       },
       parties,
     )
-    const secrets = await sealSecrets(clear, subjectsOf(principals), bundle.settings.privacy, vault)
-    const blinding = { privacy: bundle.settings.privacy, vault }
+    const secrets = await sealSecrets(clear, subjectsOf(principals), privacy, vault)
+    const blinding = { privacy, vault }
     const user = principals.user ? entityKey(principals.user) : undefined
     const named = user === undefined ? null : await storedKey(user, blinding)
     await insertDelegation(db, {
@@ -193,7 +196,7 @@ const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise
       deps.waitUntil(deleteDelegation(db, tenant, id))
       return oauthRefusal('invalid_grant', 'revoked')
     }
-    const { actor } = delegator.principals
+    const actor = await actingAs(delegator.principals.actor, privacy, vault)
     const inherits = bundle.remembers && principals.chain.length > delegator.principals.chain.length
     const reply = await withDeadline<DelegateReply>(
       agents.getByName(agentName(tenant, actor)).delegate({
@@ -213,7 +216,7 @@ const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise
           session: {
             id: delegator.session ?? '',
             ...(delegator.within && { linked: true }),
-            to: { object: holder, agent: uidText(principals.actor), session: id },
+            to: { object: holder, agent: uidText(child), session: id },
           },
         }),
         body,

@@ -1,5 +1,6 @@
 import type { NoteCall } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
+import { actingAs } from '../audit/privacy/acting.ts'
 import { isSearchedBlind, sealSecrets } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
 import { commitment, type ReceiptKind } from '../audit/receipt.ts'
@@ -41,7 +42,7 @@ export const noteTaking = async (noted: Noted, io: NotingIo): Promise<void> => {
   const { tenant, kind, of, by, reason, about, taken, once } = noted
   const user = 'id' in of && isSearchedBlind('user', uidText(of), io.privacy) ? bare(of) : undefined
   const secrets = { caller: salted(by), reason: salted(reason), ...(user && { user: salted(user) }) }
-  const place = placeOf(of, user, tenant)
+  const place = await placeOf(of, user, tenant, io)
   const { delegations, told, confirmedAt } = taken
   const call: NoteCall = {
     v: 1,
@@ -67,7 +68,14 @@ export const noteTaking = async (noted: Noted, io: NotingIo): Promise<void> => {
   else await object.note(call)
 }
 
-const placeOf = (of: Noted['of'], user: EntityUid | undefined, tenant: string): { agent: string; object: string } => {
+const placeOf = async (
+  of: Noted['of'],
+  user: EntityUid | undefined,
+  tenant: string,
+  { privacy, vault }: NotingIo,
+): Promise<{ agent: string; object: string }> => {
   if (user) return { agent: 'record', object: nameOf('unattributed', tenant, 'record') }
-  return 'id' in of ? { agent: uidText(of), object: agentName(tenant, of) } : of
+  if (!('id' in of)) return of
+  const as = await actingAs(of, privacy, vault)
+  return { agent: uidText(as), object: agentName(tenant, as) }
 }

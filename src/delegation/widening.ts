@@ -1,4 +1,5 @@
 import type { Binding, DelegateCall, WidenReply } from '../agent/call.ts'
+import { actingAs } from '../audit/privacy/acting.ts'
 import { redact } from '../audit/privacy/redact.ts'
 import { sealSecrets } from '../audit/privacy/seal.ts'
 import { actionHash, type Intent } from '../decision/intent.ts'
@@ -75,11 +76,12 @@ export const widened = async (
     parties,
   )
   try {
+    const as = await actingAs(actor, bundle.settings.privacy, deps.vault)
     const reply = await withDeadline<WidenReply>(
-      deps.agents.getByName(agentName(tenant, actor)).widen({
+      deps.agents.getByName(agentName(tenant, as)).widen({
         v: 1,
         tenant,
-        agent: uidText(actor),
+        agent: uidText(as),
         id,
         now,
         attempts: bundle.attempts,
@@ -104,6 +106,7 @@ export const widened = async (
         stepUp: { ...binding, forbids },
         principals: delegator.principals,
         ask,
+        as,
         requester: delegator.name,
         requirements: [
           { terms, requirement: requirementOf({ policy: FORBID, textHash: terms.textHash, text, doc }, terms) },

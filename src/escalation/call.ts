@@ -23,6 +23,8 @@ export type OpenCall = {
   /** The agent's object, and the agent as Cedar writes it. */
   object: string
   agent: string
+  /** What the record calls the agent, where it is a person. */
+  recordAs?: string
   principals: PrincipalChain
   session?: string
   /** The denied action as AuthZEN has it, as JSON. */

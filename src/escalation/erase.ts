@@ -1,4 +1,6 @@
+import type { EntityUid } from '../cedar/json.ts'
 import type { Intent } from '../decision/intent.ts'
+import { uidText } from '../identity/uid.ts'
 import type { OpenCall } from './call.ts'
 import { decideAs } from './outcome.ts'
 import { exists } from './schema.ts'
@@ -11,7 +13,7 @@ import { readOpen } from './state.ts'
  */
 export const erase = (
   storage: DurableObjectStorage,
-  at: number,
+  { subject, at }: { subject: EntityUid; at: number },
 ): Pick<OpenCall, 'object' | 'evaluationId'> | undefined => {
   if (!exists(storage)) return undefined
   return storage.transactionSync(() => {
@@ -21,7 +23,7 @@ export const erase = (
     const { sql } = storage
     sql.exec(
       'UPDATE escalation SET open = ?, erased_at = ifnull(erased_at, ?), changes = changes + 1',
-      JSON.stringify(bare(open)),
+      JSON.stringify(bare(open, subject)),
       at,
     )
     sql.exec("UPDATE escalation SET approval = json_remove(approval, '$.scope', '$.facts') WHERE approval IS NOT NULL")
@@ -32,15 +34,13 @@ export const erase = (
   })
 }
 
-const bare = ({
-  about: _____,
-  facts: _,
-  client: __,
-  justification: ___,
-  session: ____,
-  ...open
-}: OpenCall): OpenCall => {
-  const { actor, chain } = open.principals
+const bare = (
+  { about: _____, facts: _, client: __, justification: ___, session: ____, ...open }: OpenCall,
+  subject: EntityUid,
+): OpenCall => {
+  const { actor: acting, chain } = open.principals
+  // whoever asked may be the very person
+  const actor = uidText(acting) === uidText(subject) ? { type: acting.type, id: '' } : acting
   const { tenant, action, resource }: Intent = JSON.parse(open.intent)
   const intent: Intent = {
     tenant,
@@ -52,6 +52,7 @@ const bare = ({
   return {
     ...open,
     principals: intent.principals,
+    agent: uidText(actor),
     ask: JSON.stringify({ subject: actor, action: { name: action }, resource: intent.resource }),
     intent: JSON.stringify(intent),
     // could be guessed back to what they are hashes of

@@ -19,22 +19,22 @@ export const eraseEscalations = async (
   { DB: db, AGENT: agents, ESCALATION: escalations }: ErasureEnv,
   tenant: string,
   subject: EntityUid,
-  at: number,
+  { acts, at }: { /** Whether whoever acts as such an entity is a person. */ acts: boolean; at: number },
 ): Promise<number> => {
   const text = uidText(subject)
   let count = 0
   for (;;) {
-    const { results } = await db.prepare(ABOUT).bind(tenant, text, BATCH).all<{ task: string }>()
+    const { results } = await db.prepare(ABOUT).bind(tenant, text, BATCH, Number(acts)).all<{ task: string }>()
     if (results.length === 0) return count
     const tasks = results.map(({ task }) => task)
     await Promise.all(
       tasks.map(async task => {
-        const left = await escalations.getByName(nameOf('escalation', tenant, task)).erase({ at })
+        const left = await escalations.getByName(nameOf('escalation', tenant, task)).erase({ subject, at })
         if (left) await agents.getByName(left.object).forget({ v: 1, evaluationId: left.evaluationId, task })
       }),
     )
     const sent = JSON.stringify(tasks)
-    await db.batch([db.prepare(RECEIPTS).bind(tenant, sent), db.prepare(FORGET).bind(sent)])
+    await db.batch([db.prepare(RECEIPTS).bind(tenant, sent), db.prepare(FORGET).bind(sent, text, subject.type)])
     count += tasks.length
   }
 }
@@ -43,7 +43,8 @@ const BATCH = 50
 
 const ABOUT = `
   SELECT task FROM escalations WHERE tenant = ?1 AND user = ?2
-  UNION SELECT task FROM escalations WHERE tenant = ?1 AND resource = ?2 LIMIT ?3`
+  UNION SELECT task FROM escalations WHERE tenant = ?1 AND resource = ?2
+  UNION SELECT task FROM escalations WHERE tenant = ?1 AND agent = ?2 AND ?4 LIMIT ?3`
 
 /** What was said of them lies under a key, or is emptied here. */
 const RECEIPTS = `
@@ -57,5 +58,5 @@ const RECEIPTS = `
   )`
 
 const FORGET = `
-  UPDATE escalations SET user = NULL, like = '', resource = substr(resource, 1, instr(resource, '::"') + 2) || '"'
+  UPDATE escalations SET user = NULL, like = '', agent = iif(agent = ?2, ?3 || '::""', agent), resource = substr(resource, 1, instr(resource, '::"') + 2) || '"'
   WHERE task IN (SELECT value FROM json_each(?1))`

@@ -1,6 +1,7 @@
 import { DurableObject } from 'cloudflare:workers'
 import type { AgentObject } from '../agent/object.ts'
 import { type Vault, vaultOf } from '../audit/privacy/vault.ts'
+import type { EntityUid } from '../cedar/json.ts'
 import { arm, runDue } from '../durable/due.ts'
 import { migrate } from '../durable/schema.ts'
 import type { CancelCall, CancelReply, EscalationState, OpenCall, VoteCall, VoteReply } from './call.ts'
@@ -84,9 +85,9 @@ export class EscalationObject extends DurableObject<EscalationEnv> {
   }
 
   /** Takes out what it asked for and what was said of it; one that still waited ends so. */
-  async erase({ at }: { at: number }): Promise<{ object: string; evaluationId: string } | undefined> {
+  async erase(call: { subject: EntityUid; at: number }): Promise<{ object: string; evaluationId: string } | undefined> {
     const { storage } = this.ctx
-    const erased = erase(storage, at)
+    const erased = erase(storage, call)
     if (!erased) return undefined
     this.#changed()
     await this.#index()

@@ -110,7 +110,7 @@ const resolveCall = (storage: DurableObjectStorage, state: EscalationState): Res
   return {
     v: 1,
     tenant: open.tenant,
-    agent: open.agent,
+    agent: open.recordAs ?? open.agent,
     task,
     evaluationId: open.evaluationId,
     status: status === 'approving' ? 'approved' : status,

@@ -1,7 +1,10 @@
 import * as v from 'valibot'
 import type { RequestReply, StepUp } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
+import { actingAs, isPerson } from '../audit/privacy/acting.ts'
 import { ownerOf } from '../audit/privacy/seal.ts'
+import type { Vault } from '../audit/privacy/vault.ts'
+import type { EntityUid } from '../cedar/json.ts'
 import { Ask, read } from '../decision/ask.ts'
 import { agentName } from '../decision/prepare.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
@@ -65,6 +68,7 @@ export type RequestDeps = {
   db: D1Database
   agents: DurableObjectNamespace<AgentObject>
   env: SigningEnv
+  vault: Vault
   tenant: string
   identifier: string
   bundle: LoadedBundle
@@ -105,7 +109,9 @@ export const requestOf = async (json: unknown, deps: RequestDeps, at = ''): Prom
   if (isRefusal(asking)) return asking
   if (asking.unknown) return refusal(403, asking.unknown)
   if (!provesActor(submission, asking.principals)) return refusal(403, 'unverified_actor', { pointer: '/client/actor' })
-  const bound = await denialOf(submission, asking.principals, deps)
+  const { privacy } = bundle.settings
+  const as = await actingAs(asking.principals.actor, privacy, deps.vault)
+  const bound = await denialOf(submission, agentName(deps.tenant, as), deps)
   if (isRefusal(bound)) return bound
   const { task, stepUp, evaluationId } = bound
   const requirements = requirementsOf(stepUp, bundle)
@@ -126,6 +132,7 @@ export const requestOf = async (json: unknown, deps: RequestDeps, at = ''): Prom
       stepUp,
       principals: stepUp.intent.principals,
       ask: { subject, action, resource, context },
+      as,
       requester: caller.name,
       requirements,
       barred: barredFrom(stepUp.intent.principals, bundle),
@@ -153,6 +160,8 @@ type Opening = Pick<
 > & {
   stepUp: Omit<StepUp, 'expiresAt'>
   ask: unknown
+  /** The name that the one who asks goes by: people have a pseudonym. */
+  as: EntityUid
   /** When it would be of no use any more, where that is known. */
   notAfter?: number
   requirements: { terms: Escalation; requirement: Requirement }[]
@@ -160,20 +169,22 @@ type Opening = Pick<
 
 /** What an escalation's object is opened with: how it is decided is settled here, and no later caller changes it. */
 export const openCall = (
-  { stepUp, ask, requirements, notAfter = Number.POSITIVE_INFINITY, ...opening }: Opening,
+  { stepUp, ask, as, requirements, notAfter = Number.POSITIVE_INFINITY, ...opening }: Opening,
   { tenant, identifier, bundle, now }: Pick<RequestDeps, 'tenant' | 'identifier' | 'bundle' | 'now'>,
 ): OpenCall => {
   const { actor } = opening.principals
   const terms = requirements.map(({ terms: one }) => one)
-  const { user } = stepUp.intent.principals
-  const about = ownerOf({ resource: stepUp.intent.resource, ...(user && { user }) }, bundle.settings.privacy)
+  const { privacy } = bundle.settings
+  const { user = isPerson(actor, privacy) ? actor : undefined } = stepUp.intent.principals
+  const about = ownerOf({ resource: stepUp.intent.resource, ...(user && { user }) }, privacy)
   return {
     v: 1,
     tenant,
     identifier,
     ...opening,
-    object: agentName(tenant, actor),
+    object: agentName(tenant, as),
     agent: uidText(actor),
+    ...(isPerson(actor, privacy) && { recordAs: uidText(as) }),
     ...(stepUp.session !== undefined && { session: stepUp.session }),
     ask: JSON.stringify(ask),
     intent: JSON.stringify(stepUp.intent),
@@ -205,8 +216,8 @@ const provesActor = ({ client }: Submission, { actor, chain }: PrincipalChain): 
 
 const denialOf = async (
   submission: Submission,
-  { actor }: PrincipalChain,
-  { agents, env, identifier, tenant, now, wasDecided }: RequestDeps,
+  name: string,
+  { agents, env, identifier, now, wasDecided }: RequestDeps,
 ): Promise<{ task: string; stepUp: StepUp; evaluationId: string } | Refusal> => {
   const { denial } = submission
   const invalid = (detail: string) => refusal(400, 'invalid_denial_binding', { pointer: '/denial', detail })
@@ -221,7 +232,7 @@ const denialOf = async (
   if (denial.evaluation_id !== undefined && denial.evaluation_id !== evaluationId)
     return invalid('the binding token is that of another evaluation')
   if (token && token.expiresAt > echoed) return invalid('expires_at is not that of the denial')
-  const object = agents.getByName(agentName(tenant, actor))
+  const object = agents.getByName(name)
   // Asked at the time that is left of what the requester echoes, so that the earlier of the two counts.
   const at = token && echoed + SKEW_MS < now ? Number.MAX_SAFE_INTEGER / 2 : now
   const found: RequestReply = await object.request({ v: 1, evaluationId, at })

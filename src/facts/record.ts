@@ -32,15 +32,14 @@ export type ClaimRecord = { name: string; status: Verdict; claimed: unknown; fac
 /** What an unknown fact is called, in residuals and answers. */
 export const unknownFact = (name: string): string => `facts.${name}`
 
-export const recordsOf = ({
-  findings,
-  entities,
-  claims,
-}: {
+/** What is known for a decision, about whom, and what its agent claims, by the names of facts. */
+export type Known = {
   findings: ReadonlyMap<string, Finding>
   entities: ReadonlyMap<string, EntityUid>
   claims: ReadonlyMap<string, { verdict: Verdict; json: unknown }>
-}): FactRecord[] => {
+}
+
+export const recordsOf = ({ findings, entities, claims }: Known): FactRecord[] => {
   const records: FactRecord[] = []
   for (const [name, finding] of findings) {
     const claim = claims.get(name)

@@ -1,6 +1,6 @@
 import type { EntityUid } from '../cedar/json.ts'
 import { contentHash, jcs } from '../durable/hash.ts'
-import { type Told, told } from './record.ts'
+import { type Known, type Told, told } from './record.ts'
 import type { Fact, Finding, Verdict } from './verdict.ts'
 
 /** One fact as a human is shown it: what sources say of it, and what the agent says. `known`: the agent says nothing. */
@@ -17,15 +17,7 @@ export type ShownFact = {
 export type BoundFact = { name: string; said: string; claimed?: string }
 
 /** All that a decision relied upon, or lacked, in the order of its names. */
-export const shownFacts = ({
-  findings,
-  entities,
-  claims,
-}: {
-  findings: ReadonlyMap<string, Finding>
-  entities: ReadonlyMap<string, EntityUid>
-  claims: ReadonlyMap<string, { verdict: Verdict; json: unknown }>
-}): ShownFact[] =>
+export const shownFacts = ({ findings, entities, claims }: Known): ShownFact[] =>
   [...new Set([...findings.keys(), ...claims.keys()])].sort().map(name => {
     const claim = claims.get(name)
     const entity = entities.get(name)

@@ -3,12 +3,12 @@ import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
 import type { OutPermit } from '../agent/call.ts'
 import { read } from '../decision/ask.ts'
-import { agentName } from '../decision/prepare.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
 import { noteTaking } from '../delegation/noted.ts'
 import { takeAway } from '../delegation/take-away.ts'
 import { entityKey } from '../identity/lineage.ts'
 import { uidText } from '../identity/uid.ts'
+import { actorAt } from './acting.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { inQuery, json, jsonBody, problems } from './describe.ts'
@@ -71,7 +71,7 @@ export const agents = new Hono<AppEnv>()
     async c => {
       const agent = agentOf(c)
       if (!known(c, agent)) return problem(refusal(404, 'not_found'))
-      const status = await c.env.AGENT.getByName(agentName(c.var.place.tenant, agent)).status()
+      const status = await c.env.AGENT.getByName((await actorAt(c, agent)).name).status()
       return status
         ? c.json({ agent, ...status, permits: status.permits.map(shown) })
         : problem(refusal(404, 'not_found'))
@@ -87,7 +87,7 @@ export const agents = new Hono<AppEnv>()
     async c => {
       const agent = agentOf(c)
       if (!known(c, agent)) return problem(refusal(404, 'not_found'))
-      const object = c.env.AGENT.getByName(agentName(c.var.place.tenant, agent))
+      const object = c.env.AGENT.getByName((await actorAt(c, agent)).name)
       const trace = await object.session(c.req.query('id') ?? '')
       if (!trace) return problem(refusal(404, 'not_found'))
       return c.json({ ...trace, steps: trace.steps.map(step => ({ ...step, entry: JSON.parse(step.entry) })) })
@@ -107,10 +107,11 @@ const stand = async (c: Context<AppEnv>, change: 'suspend' | 'resume'): Promise<
   const agent = agentOf(c)
   if (!known(c, agent)) return problem(refusal(404, 'not_found'))
   const { tenant } = c.var.place
-  const standing = await c.env.AGENT.getByName(agentName(tenant, agent))[change]({
+  const { name, as } = await actorAt(c, agent)
+  const standing = await c.env.AGENT.getByName(name)[change]({
     v: 1,
     tenant,
-    agent: uidText(agent),
+    agent: uidText(as),
     by: c.var.session.caller.name,
     reason: why.reason,
     at: c.var.now,
@@ -119,7 +120,6 @@ const stand = async (c: Context<AppEnv>, change: 'suspend' | 'resume'): Promise<
   const by = c.var.session.caller.name
   const { reason } = why
   const events = change === 'resume' && why.lift_events
-  const object = agentName(tenant, agent)
   const io = takingIo(c, c.var.session.bundle)
   // The agent's own object comes first: from then on it hands nothing on.
   const taken = await takeAway(
@@ -132,7 +132,7 @@ const stand = async (c: Context<AppEnv>, change: 'suspend' | 'resume'): Promise<
       events,
       now: Math.max(c.var.now, standing.confirmedAt),
       // What security events took it was told itself.
-      ...(events && { holder: object }),
+      ...(events && { holder: name }),
     },
     io,
   )

@@ -63,7 +63,7 @@ const show = async (
   const [others, { factsNow, digest }, receipts, like] = await Promise.all([
     person && othersLike(c, { state, person, signedIn, bundle }),
     sightOf(open, readingOf(c, bundle)),
-    receiptsOf(c.env.DB, tenant, { agent: open.agent }, { limit: 50 }),
+    receiptsOf(c.env.DB, tenant, { agent: open.recordAs ?? open.agent }, { limit: 50 }),
     listed(c.env.DB, tenant, { agent: open.agent, action, limit: SHOWN + 1 }),
   ])
   const mustSignIn = open.requirements.some(({ signIn }) => signIn) && !signedIn

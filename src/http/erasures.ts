@@ -2,6 +2,7 @@ import { Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import { base64url } from 'jose'
 import * as v from 'valibot'
+import { isPerson } from '../audit/privacy/acting.ts'
 import { vaultOf } from '../audit/privacy/vault.ts'
 import { commitment, type Secret } from '../audit/receipt.ts'
 import { forget } from '../audit/store.ts'
@@ -11,6 +12,7 @@ import { forgetUser } from '../delegation/store.ts'
 import { nameOf } from '../durable/names.ts'
 import { eraseEscalations } from '../escalation/erasure.ts'
 import { uidText } from '../identity/uid.ts'
+import { actorAt } from './acting.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { json, jsonBody, problems } from './describe.ts'
@@ -41,10 +43,13 @@ export const erasures = new Hono<AppEnv>().post(
     const { tenant } = c.var.place
     const vault = vaultOf(c.env, tenant, c.var.now)
     const subject = await vault.blind(uidText(wanted.subject))
+    const acts = isPerson(wanted.subject, c.var.session.bundle.settings.privacy)
     let escalations: number
     try {
       // first, so that where one can't be reached the whole can be asked for again
-      escalations = await eraseEscalations(c.env, tenant, wanted.subject, c.var.now)
+      escalations = await eraseEscalations(c.env, tenant, wanted.subject, { acts, at: c.var.now })
+      if (acts && (await vault.keyOf(subject)))
+        await c.env.AGENT.getByName((await actorAt(c, wanted.subject)).name).retire()
     } catch (error) {
       console.error('an erasure did not reach every escalation:', error)
       return problem(refusal(503, 'control_unreachable', { detail: 'not all of it is erased yet: ask again' }))

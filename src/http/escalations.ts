@@ -2,7 +2,6 @@ import { type Context, Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
 import { read } from '../decision/ask.ts'
-import { agentName } from '../decision/prepare.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
 import { type Answered, answer } from '../escalation/answer.ts'
 import { groupsOfApprover } from '../escalation/approver.ts'
@@ -224,8 +223,7 @@ export const escalations = new Hono<AppEnv>()
       const state = await seenAt(c, c.req.param('task'))
       if (!state) return problem(refusal(404, 'unknown_task'))
       if (!state.approval) return problem(refusal(409, 'invalid_task_state'))
-      const { actor } = state.open.principals
-      const stub = c.env.AGENT.getByName(agentName(c.var.place.tenant, actor))
+      const stub = c.env.AGENT.getByName(state.open.object)
       return c.json(await stub.revoke({ approval: state.approval.id }))
     },
   )

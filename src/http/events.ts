@@ -2,13 +2,14 @@ import { Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
 import { entityRef } from '../cedar/value.ts'
-import { agentName } from '../decision/prepare.ts'
 import { noteTaking } from '../delegation/noted.ts'
 import { REMEMBER_MS, takeAway } from '../delegation/take-away.ts'
 import { sha256 } from '../durable/hash.ts'
 import { MAX_TOKEN } from '../identity/bearer.ts'
 import { entityKey } from '../identity/lineage.ts'
 import { type EventObjection, readSecurityEvent } from '../identity/security-event.ts'
+import { uidText } from '../identity/uid.ts'
+import { actorAt } from './acting.ts'
 import { sourceIo, verificationOf } from './authenticated.ts'
 import { boundedBytes } from './body.ts'
 import { json } from './describe.ts'
@@ -47,14 +48,14 @@ export const events = new Hono<AppEnv>().post(
       // What was issued so long ago is worth nothing anyway: an old event that somebody kept costs nothing.
       if (!known || c.var.now - before > REMEMBER_MS) continue
       const by = `events:${event.issuer}`
-      const object = agentName(tenant, uid)
+      const acting = await actorAt(c, uid, bundle)
       const key = entityKey(uid)
-      const taken = await takeAway({ tenant, key, before, by, reason: type, holder: object, now: c.var.now }, io)
+      const taken = await takeAway({ tenant, key, before, by, reason: type, holder: acting.name, now: c.var.now }, io)
       await noteTaking(
         {
           tenant,
           kind: 'security_event',
-          of: as === 'agent' ? { agent: key, object } : uid,
+          of: as === 'agent' ? { agent: uidText(acting.as), object: acting.name } : uid,
           by,
           reason: type,
           about: { issuer: event.issuer, id: sha256(event.id), event: type, before },

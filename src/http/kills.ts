@@ -4,11 +4,11 @@ import * as v from 'valibot'
 import type { Epoch } from '../agent/call.ts'
 import { recentChains } from '../audit/store.ts'
 import { read } from '../decision/ask.ts'
-import { agentName } from '../decision/prepare.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
 import { Target, targetName, targetText } from '../decision/targets.ts'
 import { nameOf } from '../durable/names.ts'
 import { BOUND_SECONDS } from '../policy/epochs.ts'
+import { actorAt } from './acting.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { json, jsonBody, problems } from './describe.ts'
@@ -103,7 +103,8 @@ const tell = async (
   // A type that no bundle knows has no agents, and must not get objects.
   const named = [agent, target.kind === 'agent' ? target : undefined].filter(uid => uid && entityTypes.has(uid.type))
   const chains = await activeIn(c, tenant)
-  const names = new Set([...named.flatMap(uid => (uid ? [agentName(tenant, uid)] : [])), ...chains])
+  const own = await Promise.all(named.flatMap(uid => (uid ? [actorAt(c, uid)] : [])))
+  const names = new Set([...own.map(({ name }) => name), ...chains])
   names.delete(nameOf('kills', tenant))
   const results = await Promise.allSettled([...names].map(name => c.env.AGENT.getByName(name).learn(epoch)))
   return results.filter(({ status }) => status === 'fulfilled').length

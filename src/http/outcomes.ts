@@ -4,8 +4,8 @@ import * as v from 'valibot'
 import { type OutcomeReply, reported } from '../agent/call.ts'
 import { receiptOf } from '../audit/store.ts'
 import { read } from '../decision/ask.ts'
-import { agentName } from '../decision/prepare.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
+import { actorAt } from './acting.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { json, jsonBody, problems } from './describe.ts'
@@ -67,7 +67,7 @@ export const outcomes = new Hono<AppEnv>().post(
     const whose = trusted ? asked.subject : caller.principals?.actor
     if (!trusted && !whose) return problem(refusal(404, 'not_found'))
     // a type that no bundle knows has no agents, and must not get objects
-    const name = whose && bundle.schema.entityTypes.has(whose.type) ? agentName(tenant, whose) : undefined
+    const name = whose && bundle.schema.entityTypes.has(whose.type) ? (await actorAt(c, whose)).name : undefined
     let reply: OutcomeReply = { kind: 'not_found' }
     if (name !== undefined) reply = await c.env.AGENT.getByName(name).report(report)
     if (reply.kind === 'not_found') {

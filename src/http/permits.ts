@@ -3,10 +3,10 @@ import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
 import type { RedeemReply } from '../agent/call.ts'
 import { read } from '../decision/ask.ts'
-import { agentName } from '../decision/prepare.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
 import { publicJwks } from '../identity/keys.ts'
 import { readPermit } from '../identity/permit.ts'
+import { actorAt } from './acting.ts'
 import { epochOf } from './asked.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
@@ -45,7 +45,7 @@ export const permits = new Hono<AppEnv>().post(
     if (!epoch) return problem(refusal(503, 'bundle_stale'))
     const { evaluationId, agent } = permit
     const call = { v: 1, evaluationId, by: c.var.session.caller.name, epoch, at: c.var.now } as const
-    const reply = await c.env.AGENT.getByName(agentName(tenant, agent)).redeem(call)
+    const reply = await c.env.AGENT.getByName((await actorAt(c, agent)).name).redeem(call)
     if (reply.kind !== 'taken') return problem(REFUSALS[reply.kind])
     const { at, receipt } = reply
     return c.json({ evaluation_id: evaluationId, redeemed_at: new Date(at).toISOString(), receipt })

@@ -3,12 +3,14 @@ import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
 import { archivedDecision } from '../audit/archive.ts'
 import { backlogOf } from '../audit/collectors.ts'
+import { actingAs } from '../audit/privacy/acting.ts'
 import { isSearchedBlind, openSecrets } from '../audit/privacy/seal.ts'
 import { type Vault, vaultOf } from '../audit/privacy/vault.ts'
 import { type Filter, type Recorded, receiptOf, receiptsOf } from '../audit/store.ts'
 import { read } from '../decision/ask.ts'
 import { reasons } from '../decision/reasons.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
+import { readUid, uidText } from '../identity/uid.ts'
 import type { Privacy } from '../policy/tenant.ts'
 import { outcomes } from '../settle/outcome.ts'
 import { authenticated } from './authenticated.ts'
@@ -143,6 +145,11 @@ const blinded = async (filter: Filter, privacy: Privacy | undefined, vault: Vaul
   for (const field of ['user', 'resource'] as const) {
     const text = filter[field]
     if (text !== undefined && isSearchedBlind(field, text, privacy)) changed[field] = await vault.blind(text)
+  }
+  const { agent } = filter
+  // receipts show pseudonyms, and they are searched by as they are
+  if (agent?.includes('::"') && !agent.includes('::"~')) {
+    changed.agent = uidText(await actingAs(readUid(agent), privacy, vault))
   }
   return changed
 }

@@ -1,6 +1,7 @@
 import { type Context, Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
+import { vaultOf } from '../audit/privacy/vault.ts'
 import { receiptOf } from '../audit/store.ts'
 import { read } from '../decision/ask.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
@@ -78,6 +79,7 @@ export const requests = new Hono<AppEnv>()
         db: c.env.DB,
         agents: c.env.AGENT,
         env: c.env,
+        vault: vaultOf(c.env, place.tenant, now),
         tenant: place.tenant,
         identifier,
         ...session,

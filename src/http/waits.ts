@@ -2,9 +2,9 @@ import { Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
 import { read } from '../decision/ask.ts'
-import { agentName } from '../decision/prepare.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
 import { hasArrived } from '../facts/waits.ts'
+import { actorAt } from './acting.ts'
 import { authenticated } from './authenticated.ts'
 import { inQuery, json, problems } from './describe.ts'
 import { problem } from './problem.ts'
@@ -47,7 +47,7 @@ export const waits = new Hono<AppEnv>().get(
     if (!sees && !(own?.type === agent.type && own.id === agent.id)) return problem(refusal(403, 'subject_mismatch'))
     if (!bundle.schema.entityTypes.has(agent.type)) return problem(refusal(404, 'not_found'))
     const { tenant } = c.var.place
-    const object = c.env.AGENT.getByName(agentName(tenant, agent))
+    const object = c.env.AGENT.getByName((await actorAt(c, agent)).name)
     const now = await object.waiting({ v: 1, evaluationId, ms: 0 })
     if (!now) return problem(refusal(404, 'not_found'))
     // A fact whose word never reached the object is found here.

@@ -136,6 +136,8 @@ const Privacy = v.strictObject({
     ),
     [],
   ),
+  /** Types of principals that are people: whoever acts as one goes by a pseudonym in objects and on record. */
+  people: v.optional(v.array(TypeName)),
   credentials: v.optional(
     v.strictObject({
       /** Further names of members that hold credentials. */

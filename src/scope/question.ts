@@ -1,5 +1,6 @@
 import { uuidv7 } from 'uuidv7'
 import type { Answered, QuestionCall } from '../agent/call.ts'
+import { actedBy, actingAs, isPerson } from '../audit/privacy/acting.ts'
 import { redact } from '../audit/privacy/redact.ts'
 import { hasPersonal, sealSecrets } from '../audit/privacy/seal.ts'
 import type { Ask } from '../decision/ask.ts'
@@ -11,6 +12,7 @@ import { objectOf } from '../decision/prepare.ts'
 import type { Reason } from '../decision/reasons.ts'
 import { recordOf } from '../decision/record.ts'
 import { type Refusal, refusal } from '../decision/refusal.ts'
+import { objectFor, subjectsOf } from '../decision/sealed.ts'
 import { linkedOf, sessionOf } from '../decision/step.ts'
 import { targetsOf } from '../decision/targets.ts'
 import type { Who } from '../decision/who.ts'
@@ -39,27 +41,31 @@ export const questionOf = async (
     fields: {},
     ...(requestId !== undefined && { requestId }),
   })
-  const { user } = who.principals
-  const subjects = { resource: { type: ask.resource.type, id: ask.resource.id }, ...(user && { user }) }
-  const { agent, attempts } = objectOf(who, call)
+  const subjects = subjectsOf(ask, who, privacy)
+  const { attempts } = objectOf(who, call)
   const question = {
     v: 1,
     tenant,
-    agent,
     attempts,
     bundle: { seq: bundle.seq, hash: bundle.hash },
     now: edge.now,
     id: uuidv7(),
-    body,
     targets: targetsOf(ask, who, call),
     ...(bundle.remembers && { session: sessionOf(ask, who.asserts, call.caller), ...linkedOf(who, call.caller) }),
     ...(epoch && { epoch }),
     ...(proof && { proof }),
     ...lineageIn(call.caller),
   } as const
-  if (!hasPersonal(subjects, privacy)) return { ...question, secrets }
   try {
-    return { ...question, secrets: await sealSecrets(secrets, subjects, privacy, vault) }
+    const { agent } = await objectFor(who, call, vault)
+    const { actor } = who.principals
+    // whoever is searched for is nobody in particular
+    const named =
+      isPerson(actor, privacy) && actor.id !== ANY
+        ? await actedBy(actor, await actingAs(actor, privacy, vault), { body, secrets }, vault)
+        : { body, secrets }
+    if (!hasPersonal(subjects, privacy)) return { ...question, agent, ...named }
+    return { ...question, agent, ...named, secrets: await sealSecrets(named.secrets, subjects, privacy, vault) }
   } catch (error) {
     console.error('personal data could not be sealed:', error)
     return { failed: 'redaction_failed' }

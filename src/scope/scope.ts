@@ -4,9 +4,9 @@ import { redact } from '../audit/privacy/redact.ts'
 import type { Problem } from '../cedar/convert.ts'
 import { Action, type Ask, Entity, Name, Properties } from '../decision/ask.ts'
 import { reached } from '../decision/object.ts'
-import { objectOf } from '../decision/prepare.ts'
 import type { Reason } from '../decision/reasons.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
+import { objectFor } from '../decision/sealed.ts'
 import { stepOfAll } from '../decision/step.ts'
 import { type What, what } from '../decision/what.ts'
 import { type Who, who } from '../decision/who.ts'
@@ -66,7 +66,7 @@ export const scope = async (
     ...(scoping.denied && { denied: scoping.denied }),
     ...(scoping.asked && bundle.remembers && { step: stepOfAll(shown, actor, scoping.asked, call) }),
   }
-  const { name } = objectOf(actor, call)
+  const { name } = await objectFor(actor, call, deps.vault)
   const reply = await reached<Answered<Filter>>(async () => deps.agents.getByName(name).scope(sent))
   if ('kind' in reply && reply.kind === 'stale_bundle') {
     const moved = mayMove ? await deps.adopt(reply) : undefined

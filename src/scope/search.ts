@@ -1,9 +1,10 @@
 import type { Answered, Epoch, Found, SearchCall } from '../agent/call.ts'
 import type { Ask } from '../decision/ask.ts'
 import { reached } from '../decision/object.ts'
-import { judge, objectOf } from '../decision/prepare.ts'
+import { judge } from '../decision/prepare.ts'
 import type { Reason } from '../decision/reasons.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
+import { objectFor } from '../decision/sealed.ts'
 import { targetsOf } from '../decision/targets.ts'
 import { type Who, who } from '../decision/who.ts'
 import type { Program } from '../settle/program.ts'
@@ -50,7 +51,7 @@ export const search = async (
   const limit = position?.limit ?? limitOf(query.page?.limit)
   const denied = deniedFor(actor, call)
   const page = denied ? NOTHING : pageOf(query, call, position?.at ?? 0, limit)
-  const object = query.of === 'subject' && actor.asserts ? searchesOf(call) : objectOf(actor, call)
+  const object = query.of === 'subject' && actor.asserts ? searchesOf(call) : await objectFor(actor, call, deps.vault)
   const sent: SearchCall = {
     ...question,
     agent: object.agent,

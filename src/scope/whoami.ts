@@ -2,9 +2,9 @@ import type { Answered, WhoamiCall } from '../agent/call.ts'
 import type { Purse } from '../agent/purses.ts'
 import type { Ask } from '../decision/ask.ts'
 import { reached } from '../decision/object.ts'
-import { objectOf } from '../decision/prepare.ts'
 import type { Reason } from '../decision/reasons.ts'
 import { isRefusal, type Refusal } from '../decision/refusal.ts'
+import { objectFor } from '../decision/sealed.ts'
 import { who } from '../decision/who.ts'
 import type { Caller, PrincipalChain } from '../identity/caller.ts'
 import { isCounted } from '../identity/grant.ts'
@@ -37,9 +37,8 @@ export const whoami = async (
   const counted = call.caller.grants?.find(({ items }) => items.some(isCounted))
   const denied = deniedFor(agent, call)
   const sent: WhoamiCall = { ...question, ...(counted && { purse: counted.id }), ...(denied && { denied }) }
-  const reply = await reached<Answered<Purse | null>>(async () =>
-    deps.agents.getByName(objectOf(agent, call).name).whoami(sent),
-  )
+  const { name } = await objectFor(agent, call, deps.vault)
+  const reply = await reached<Answered<Purse | null>>(async () => deps.agents.getByName(name).whoami(sent))
   if ('kind' in reply && reply.kind === 'stale_bundle') {
     const moved = mayMove ? await deps.adopt(reply) : undefined
     return moved ? whoami(principals, { ...call, ...moved }, deps, false) : nothing('bundle_stale')

@@ -166,3 +166,54 @@ it('where an escalation can’t be reached, the erasure says so and can be asked
   expect((await desk.erase('User', 'uma')).status).toBe(200)
   expect(await desk.getJson(`/v1/escalations/${task}`)).toMatchObject({ status: 'cancelled' })
 })
+
+it('of a person whom a gateway asked for nothing is left either, and their approval is nobody’s', async () => {
+  const desk = await open({ ...personal, people: ['User'] })
+  const pep = await desk.pepToken()
+  const ask = { ...acting('burst', 5), subject: { type: 'User', id: 'ada-lovelace' } }
+  const { task } = await desk.requested(ask, {}, pep)
+  await desk.later(task, 10)
+  const link = await linkTo(desk, task)
+  // Whoever approves must know for whom.
+  expect(await (await desk.send('GET', link, undefined)).text()).toContain('User::&quot;ada-lovelace&quot;')
+  expect((await desk.vote(task, 'fay', { vote: 'approve', reason: 'ada-lovelace is known to us' })).status).toBe(200)
+  const { object } = await runInDurableObject(desk.stub(task), (_, { storage }) =>
+    JSON.parse(storage.sql.exec<{ open: string }>('SELECT open FROM escalation').one().open),
+  )
+  const approval = (await desk.status(task, pep)).result?.approval
+  await desk.later(task, 2_000)
+  expect(await desk.evaluate(withApproval(ask, approval), pep)).toMatchObject({ decision: true })
+  const flush = async () => {
+    clock.advance(3_000)
+    await runDurableObjectAlarm(env.AGENT.getByName(object))
+    await publish(desk.tenant)
+  }
+  await flush()
+  const all = async () => {
+    const rows = await Promise.all(
+      ['escalations', 'receipts'].map(
+        async table =>
+          (await env.DB.prepare(`SELECT * FROM ${table} WHERE tenant = ?`).bind(desk.tenant).all()).results,
+      ),
+    )
+    const tables =
+      (names: string[]) =>
+      (_: unknown, { storage }: DurableObjectState) =>
+        names.map(name => storage.sql.exec(`SELECT * FROM ${name}`).toArray())
+    const own = await runInDurableObject(desk.stub(task), tables(['escalation', 'vote', 'delivery']))
+    const acted = await runInDurableObject(
+      env.AGENT.getByName(object),
+      tables(['self', 'receipt', 'reply', 'step_up', 'approval', 'wait', 'pending', 'redeemable']),
+    )
+    return JSON.stringify([rows, own, acted])
+  }
+  expect(await all()).toContain('lovelace')
+  expect((await desk.erase('User', 'ada-lovelace')).status).toBe(200)
+  await desk.later(task, 2_000)
+  expect(await all()).not.toContain('lovelace')
+  expect(await (await desk.send('GET', link, undefined)).text()).toContain('was erased at')
+  const { keys } = await desk.getJson('/v1/log')
+  const lines = await exportOf(desk)
+  expect(lines.join()).not.toContain('lovelace')
+  expect((await verify(lines, keys)).findings).toEqual([])
+})

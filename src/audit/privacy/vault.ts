@@ -14,6 +14,8 @@ export type Vault = {
   keyFor: (blind: string) => Promise<CryptoKey>
   /** The subject's key; `undefined` once it was erased. */
   keyOf: (blind: string) => Promise<CryptoKey | undefined>
+  /** What stands for the subject as long as their key does; without the key nobody can tell whose it was. */
+  pseudonym: (blind: string) => Promise<string>
   /** Says whether there was one. */
   erase: (blind: string) => Promise<boolean>
 }
@@ -69,6 +71,10 @@ export const vaultOf = ({ DB: db, KEY_ENCRYPTION_KEY: keys }: VaultEnv, tenant: 
       const key = await read(subject)
       return key === undefined ? undefined : cryptoKey(subject, key)
     },
+    pseudonym: async subject =>
+      createHmac('sha256', await make(subject))
+        .update('pseudonym')
+        .digest('base64url'),
     erase: async subject => {
       if (subject === BLIND) throw new Error('not a subject')
       remembered.delete(place(subject))

@@ -4,7 +4,7 @@ import * as v from 'valibot'
 import type { Role } from '../../identity/caller.ts'
 import { DEVELOPMENT_ISSUER, issuerKey, issuerKeyPath } from '../development.ts'
 import { CommandError, exit } from '../exit.ts'
-import { tenantNamed } from '../target.ts'
+import { originNamed, tenantNamed } from '../target.ts'
 
 /** The options of every command that asks a running Worker. */
 export const clientOptions = {
@@ -30,7 +30,7 @@ export type Client = {
 }
 
 export const clientFor = async (given: Given, role: Role = 'auditor'): Promise<Client> => {
-  const origin = originOf(given.url ?? 'http://127.0.0.1:8787')
+  const origin = originNamed(given.url ?? 'http://127.0.0.1:8787', 'url')
   const tenant = tenantNamed(given.tenant)
   const identifier = `${origin}/${tenant}`
   const token = given.token ?? process.env.COUNTERSIGN_TOKEN ?? (await ownToken(origin, identifier, role))
@@ -73,14 +73,6 @@ const refused = async (response: Response): Promise<CommandError> => {
     // not one of our problems: the text has to do
   }
   return new CommandError(said, exit.failed)
-}
-
-const originOf = (text: string): string => {
-  if (URL.canParse(text)) {
-    const { origin, pathname } = new URL(text)
-    if (pathname === '/' && origin !== 'null') return origin
-  }
-  throw new CommandError(`--url ${text} is not an origin such as http://127.0.0.1:8787`)
 }
 
 /** On a laptop its own issuer vouches; anywhere else somebody has to have given a token. */
