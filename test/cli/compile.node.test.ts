@@ -236,6 +236,11 @@ describe('what is refused, and where', () => {
       ['error rules.cedar:1:1 @session says whose session is read, and the policy reads none (leave it out'],
     ],
     [
+      'people of a type that there is not',
+      tenant({ privacy: { people: ['User', 'Usr'] } }),
+      ['the schema has no entity type Usr'],
+    ],
+    [
       'a session that has what no session has',
       schema(text =>
         text.replace('now: datetime }', 'now: datetime, session: { level: String, mood: Long, steps?: Long } }'),

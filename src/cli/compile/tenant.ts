@@ -39,7 +39,7 @@ export const readTenant = async (
 
 /**
  * Settings that name what the schema doesn't have: a misspelt action must not go unredeemed, nor a type unclassified or
- * what is personal in clear.
+ * what is personal in clear, and its people by their names.
  */
 const unknownNames = (
   { redeem_only, data_classes, privacy, approvers }: Omit<Tenant, '$schema'>,
@@ -59,6 +59,7 @@ const unknownNames = (
       types.flatMap((name, index) => type(`/privacy/personal/${rule}/types/${index}`, name)),
     ),
     ...Object.entries(approvers).flatMap(([group, { entity }]) => type(`/approvers/${group}/entity/type`, entity.type)),
+    ...(privacy?.people ?? []).flatMap((name, index) => type(`/privacy/people/${index}`, name)),
   ]
 }
 
