@@ -175,8 +175,9 @@ export const openCall = (
   const { actor } = opening.principals
   const terms = requirements.map(({ terms: one }) => one)
   const { privacy } = bundle.settings
-  const { user = isPerson(actor, privacy) ? actor : undefined } = stepUp.intent.principals
-  const about = ownerOf({ resource: stepUp.intent.resource, ...(user && { user }) }, privacy)
+  const acting = isPerson(actor, privacy) ? actor : undefined
+  const { user = acting } = stepUp.intent.principals
+  const about = ownerOf({ resource: stepUp.intent.resource, ...(user && { user }) }, privacy) ?? acting
   return {
     v: 1,
     tenant,
@@ -184,7 +185,7 @@ export const openCall = (
     ...opening,
     object: agentName(tenant, as),
     agent: uidText(actor),
-    ...(isPerson(actor, privacy) && { recordAs: uidText(as) }),
+    ...(acting && { recordAs: uidText(as) }),
     ...(stepUp.session !== undefined && { session: stepUp.session }),
     ask: JSON.stringify(ask),
     intent: JSON.stringify(stepUp.intent),

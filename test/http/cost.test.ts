@@ -53,6 +53,8 @@ const flushed = async (world: Pick<World, 'object'>) => {
   await runDurableObjectAlarm(world.object())
 }
 
+const PERSONAL = { settings: { privacy: { personal: [{ of: 'user' as const, fields: ['user'] }] } } }
+
 type Case = {
   row: string
   /** Object calls, KV reads, D1 reads, D1 writes. */
@@ -434,6 +436,29 @@ const cases: Case[] = [
       const details = [{ ...GRANT, actions: ['refund'], uses: 3 }]
       const params = { subject: await world.agentToken(), jkt: (await holder()).jkt, agent: 'helper', details }
       return twice(tally, () => exchange(world, { ...params, send: tally.send }))
+    },
+  },
+  {
+    row: "… first about somebody whom the tenant's `privacy` covers, in an isolate",
+    run: async tally => {
+      const world = await createWorld(PERSONAL)
+      const about = async (id: string) => {
+        const user = { type: 'User', id }
+        const token = await world.agentToken('clerk', { user, admit: true })
+        return world.post(EVALUATE, ask('read', {}, 'Order', '7'), { token, send: tally.send })
+      }
+      await tally.warm(() => about('ada'))
+      return tally.of(() => about('ben'))
+    },
+  },
+  {
+    row: 'erasure',
+    run: async tally => {
+      const world = await createWorld(PERSONAL)
+      const sending = await caller(world, tally, 'admin')
+      const erase = (id: string) => world.post('/v1/erasures', { subject: { type: 'User', id }, reason: 'r' }, sending)
+      await tally.warm(() => erase('ada'))
+      return tally.of(() => erase('ben'))
     },
   },
   {
