@@ -148,7 +148,10 @@ describe('what is refused, and where', () => {
         approvers: { finance: { entity: { type: 'Agent', id: 'x' } } },
         exchange: { widening: { escalate: 'finance', expires: '1h', remind: '2h' } },
       }),
-      ['error tenant.json:16:14 exchange/widening/remind @remind comes no sooner than the request expires'],
+      [
+        'nobody may answer for finance: no entity is in Agent::"x"',
+        'error tenant.json:16:14 exchange/widening/remind @remind comes no sooner than the request expires',
+      ],
     ],
     [
       'a field that is none of the resource',

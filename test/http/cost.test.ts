@@ -53,7 +53,7 @@ const flushed = async (world: Pick<World, 'object'>) => {
   await runDurableObjectAlarm(world.object())
 }
 
-const PERSONAL = { settings: { privacy: { personal: [{ of: 'user' as const, fields: ['user'] }] } } }
+const PERSONAL = { settings: { privacy: { personal: [{ of: 'user' as const, fields: ['user' as const] }] } } }
 
 type Case = {
   row: string
@@ -455,6 +455,10 @@ const cases: Case[] = [
     row: 'erasure',
     run: async tally => {
       const world = await createWorld(PERSONAL)
+      for (const id of ['ada', 'ben']) {
+        const token = await world.agentToken('clerk', { user: { type: 'User', id }, admit: true })
+        await world.post(EVALUATE, ask('read', {}, 'Order', '7'), { token })
+      }
       const sending = await caller(world, tally, 'admin')
       const erase = (id: string) => world.post('/v1/erasures', { subject: { type: 'User', id }, reason: 'r' }, sending)
       await tally.warm(() => erase('ada'))
