@@ -2,7 +2,7 @@ import { type Body, clearValue, commitment, type DecisionRecord, type Secret } f
 import type { DecideItem, OutcomeCall, OutcomeReply } from './call.ts'
 import { append } from './chain.ts'
 import { findPending, type Pending, unknownOf } from './pending.ts'
-import { receiptAt } from './receipts.ts'
+import { receiptAt, unflushedDecision } from './receipts.ts'
 import { freeReservations } from './reservations.ts'
 import { readSelf } from './self.ts'
 import { secret } from './standing.ts'
@@ -99,7 +99,7 @@ const decisionAt = (
   storage: DurableObjectStorage,
   { seq, evaluationId }: OutcomeCall,
 ): { seq: number; hash: string; intent: string } | { denied: true } | undefined => {
-  const receipt = seq === undefined ? undefined : receiptAt(storage, seq)
+  const receipt = seq === undefined ? unflushedDecision(storage, evaluationId) : receiptAt(storage, seq)
   if (receipt?.kind !== 'decision') return undefined
   const { decision }: { decision: DecisionRecord } = JSON.parse(receipt.body)
   if (decision.evaluation_id !== evaluationId) return undefined

@@ -9,6 +9,16 @@ export const receiptsAfter = ({ sql }: DurableObjectStorage, after: number, limi
 export const receiptAt = ({ sql }: DurableObjectStorage, seq: number): StoredReceipt | undefined =>
   sql.exec<StoredReceipt>(`${SELECT} WHERE seq = ?`, seq).toArray()[0]
 
+/** A decision's receipt that D1 may not have yet: there it would be found by its evaluation. */
+export const unflushedDecision = ({ sql }: DurableObjectStorage, evaluationId: string): StoredReceipt | undefined =>
+  sql
+    .exec<StoredReceipt>(
+      `${SELECT} WHERE seq > (SELECT flushed FROM self) AND kind = 'decision'
+       AND json_extract(body, '$.decision.evaluation_id') = ?`,
+      evaluationId,
+    )
+    .toArray()[0]
+
 /** The oldest receipt that is still here. */
 export const oldest = ({ sql }: DurableObjectStorage): { seq: number; at: number } | undefined =>
   sql.exec<{ seq: number; at: number }>('SELECT seq, at FROM receipt ORDER BY seq LIMIT 1').toArray()[0]

@@ -3,11 +3,13 @@ import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
 import type { Epoch } from '../agent/call.ts'
 import { recentChains } from '../audit/store.ts'
+import { entityRef } from '../cedar/value.ts'
 import { read } from '../decision/ask.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
 import { Target, targetName, targetText } from '../decision/targets.ts'
 import { nameOf } from '../durable/names.ts'
 import { BOUND_SECONDS } from '../policy/epochs.ts'
+import type { LoadedBundle } from '../policy/load.ts'
 import { actorAt } from './acting.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
@@ -75,6 +77,9 @@ const change = async (c: Context<AppEnv>, killed: boolean): Promise<Response> =>
   if (isRefusal(body)) return problem(body)
   const asked = read(Kill, body.value)
   if (isRefusal(asked)) return problem(asked)
+  // A misspelt switch would stop nothing, and nobody would know. What is on can be lifted, whatever the bundle has by now.
+  const unknown = killed ? unknownIn(asked.target, c.var.session.bundle) : undefined
+  if (unknown) return problem(refusal(400, 'malformed_request', unknown))
   const { tenant } = c.var.place
   const reply = await keeper(c).kill({
     v: 1,
@@ -90,6 +95,15 @@ const change = async (c: Context<AppEnv>, killed: boolean): Promise<Response> =>
   const { epoch, changed } = reply
   const told = await tell(c, epoch, asked)
   return c.json({ seq: epoch.seq, changed, told, bound_seconds: BOUND_SECONDS })
+}
+
+/** Where a switch names what the schema doesn't have. */
+const unknownIn = (target: Target, { schema }: LoadedBundle): { pointer: string; detail: string } | undefined => {
+  if (target.kind === 'action' && !schema.actions.has(entityRef('Action', target.id).key))
+    return { pointer: '/target/id', detail: 'the schema has no such action' }
+  return 'type' in target && !schema.entityTypes.has(target.type)
+    ? { pointer: '/target/type', detail: 'the schema has no such type' }
+    : undefined
 }
 
 /** Tells the objects of agents that were active of late, and of those that the switch names. */

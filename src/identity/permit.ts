@@ -1,10 +1,9 @@
-import { compactVerify, createLocalJWKSet, type JWK } from 'jose'
+import { CompactSign, compactVerify, createLocalJWKSet, type JWK } from 'jose'
 import * as v from 'valibot'
 import type { EntityUid } from '../cedar/json.ts'
 import type { PrincipalChain } from './caller.ts'
 import { readObject } from './jws.ts'
 import type { Signer } from './keys.ts'
-import { signCompact } from './sign.ts'
 import { uidText } from './uid.ts'
 
 /** What a permit states. Times are milliseconds here, whole seconds in the token. */
@@ -50,7 +49,9 @@ const PERMIT_TYPE = 'permit+jwt'
 
 /** Signs a permit. All but the signature follows from the arguments, so a retry gets the same permit. */
 export const signPermit = (signer: Signer, permit: Permit): Promise<string> =>
-  signCompact(signer, PERMIT_TYPE, permitClaims(permit))
+  new CompactSign(new TextEncoder().encode(JSON.stringify(permitClaims(permit))))
+    .setProtectedHeader({ alg: signer.alg, typ: PERMIT_TYPE, kid: signer.kid })
+    .sign(signer.key)
 
 /** Of a permit that is ours, what redeeming it needs; whether it has lapsed is for the agent's object to say. */
 export const readPermit = async (

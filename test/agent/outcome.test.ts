@@ -131,11 +131,14 @@ describe('an outcome', () => {
     expect(await reportOf(newAgent(), denied.evaluationId, {})).toEqual({ kind: 'not_found' })
   })
 
-  it('of a plain allow is taken where its receipt is named', async () => {
+  it('of a plain allow is taken until D1 has it, and then where its receipt is named', async () => {
     const agent = newAgent()
-    const { evaluationId, receipt } = await decided(agent, item())
-    expect(await reportOf(agent, evaluationId, {})).toEqual({ kind: 'not_found' })
-    expect(await reportOf(agent, evaluationId, { seq: receipt.seq })).toMatchObject({ kind: 'recorded' })
+    const one = await decided(agent, item())
+    const other = await decided(agent, item())
+    expect(await reportOf(agent, one.evaluationId, {})).toMatchObject({ kind: 'recorded' })
+    await alarm(agent, 3_000)
+    expect(await reportOf(agent, other.evaluationId, {})).toEqual({ kind: 'not_found' })
+    expect(await reportOf(agent, other.evaluationId, { seq: other.receipt.seq })).toMatchObject({ kind: 'recorded' })
   })
 })
 

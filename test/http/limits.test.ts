@@ -247,6 +247,16 @@ describe('POST /v1/decisions/{id}/outcome', () => {
     expect(await problemIn(contradicted)).toMatchObject({ status: 409, reason: 'outcome_settled' })
   })
 
+  it('is taken of what nothing is awaited of, also before D1 has the decision', async () => {
+    const world = await bank()
+    const decide = await asker(world)
+    const { evaluation_id } = await decide('view', {})
+    const agent = { token: await world.agentToken() }
+    const said = await world.post(path(evaluation_id), { outcome: 'done' }, agent)
+    expect(await said.json()).toMatchObject({ evaluation_id, outcome: 'done', claim: true })
+    expect((await world.post(path(crypto.randomUUID()), { outcome: 'done' }, agent)).status).toBe(404)
+  })
+
   it('after unknown, no blind second transfer', async () => {
     const world = await bank()
     const decide = await asker(world)

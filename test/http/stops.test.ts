@@ -163,6 +163,20 @@ describe('a kill switch', () => {
       expect(await problemIn(response)).toMatchObject({ status: 400, reason: 'malformed_request' })
     }
   })
+
+  it('that is misspelt is refused, since it would stop nothing', async () => {
+    const world = await createWorld({ folder: 'bank' })
+    for (const [target, pointer] of [
+      [{ kind: 'action', id: 'wier' }, '/target/id'],
+      [{ kind: 'agent', type: 'Agnet', id: 'clerk' }, '/target/type'],
+      [{ kind: 'group', type: 'Taem', id: 'desk' }, '/target/type'],
+    ] as const) {
+      const response = await world.post('/v1/kills', { target, reason: 'r' }, await adminOf(world))
+      expect(await problemIn(response)).toMatchObject({ status: 400, reason: 'malformed_request', pointer })
+      const lifted = await world.post('/v1/kills/lift', { target, reason: 'r' }, await adminOf(world))
+      expect(await lifted.json()).toMatchObject({ changed: false })
+    }
+  })
 })
 
 describe('a permit of a redeem-only action', () => {
