@@ -138,7 +138,7 @@ const ASKS: readonly Ask[] = [
   { action: { name: 'viewOrder' }, resource: { type: 'Order', id: 'o-1001' } },
   {
     action: { name: 'viewCustomer', properties: { fields: ['name', 'email'] } },
-    resource: { type: 'Customer', id: 'c-17' },
+    resource: { type: 'Customer', id: 'practice' },
   },
   {
     action: {
