@@ -5,6 +5,7 @@ import { approvalsFor } from './approvals.ts'
 import type { DecideCall, DecideItem } from './call.ts'
 import { newerThan, stateOf } from './decide.ts'
 import { borrow, type Dry, lookUp, sharedMeters, unasked, type Waits } from './leases.ts'
+import { unknownOf } from './pending.ts'
 import { claimProof } from './proofs.ts'
 import { findReply } from './replies.ts'
 import { isTaken } from './revocations.ts'
@@ -67,7 +68,8 @@ const outlookOf = (
     root,
     approved,
     held: () => ({ left: Number.MAX_SAFE_INTEGER }),
-    actionHash: item.actionHash,
+    // a fact at hand may settle it first
+    unsettled: !item.came && unknownOf(storage, item.actionHash).length > 0,
   }
   const { outcome } = settle(item.program, stateOf(storage, { suspended: false }, knowing, now), now)
   if (outcome === 'step_up') return 'asks'

@@ -119,6 +119,16 @@ describe('of a budget that is shared, nothing is borrowed', () => {
     expect(denied.retryAfter).toBeGreaterThan(86_000)
   })
 
+  it('by who begins an intent again of which nobody knows the end', async () => {
+    const [one, other] = [newAgent(), newAgent()]
+    const budget = sharing(100)
+    const asked = () => decided(one, item({ program: budget(40), actionHash: 'transfer' }), { now: clock.now() })
+    const { evaluationId } = await asked()
+    await one.stub.report({ v: 1, evaluationId, outcome: 'unknown', trusted: false, by: 'one', at: clock.now() })
+    expect(await asked()).toMatchObject({ outcome: 'deny', reason: 'outcome_unknown' })
+    expect(await spend(other, budget(55))).toMatchObject({ outcome: 'allow' })
+  })
+
   it('for an answer that was given before', async () => {
     const [one, other] = [newAgent(), newAgent()]
     const budget = sharing(100)
