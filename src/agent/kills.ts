@@ -1,4 +1,4 @@
-import { commitment } from '../audit/receipt.ts'
+import { commitmentsOf } from '../audit/receipt.ts'
 import { type Handler, plan } from '../durable/due.ts'
 import { nameOf } from '../durable/names.ts'
 import type { Epoch, Kill, KillCall, KillReply } from './call.ts'
@@ -16,6 +16,7 @@ export const TENANT_TARGET = '["tenant"]'
 
 /** So many at a time, since every decision carries them; that for the whole tenant always has room. */
 const MOST_KILLS = 1_000
+
 /** What a session is called among the targets of switches. */
 export const sessionTarget = (id: string): string => JSON.stringify(['session', id])
 
@@ -31,14 +32,13 @@ export const setKill = (storage: DurableObjectStorage, chain: string, call: Kill
     }
     if (call.killed && before.targets.length >= MOST_KILLS && call.target !== TENANT_TARGET) return { kind: 'full' }
     const secrets = { caller: secret(call.by), reason: secret(call.reason), target: secret(call.shown) }
-    const body = Object.fromEntries(Object.entries(secrets).map(([name, value]) => [name, commitment(value)]))
     const epoch: Epoch = {
       v: 1,
       seq: before.seq + 1,
       targets: [...before.targets.filter(target => target !== call.target), ...(call.killed ? [call.target] : [])],
     }
     const kind = call.killed ? 'kill' : 'revival'
-    append(storage, self, { kind, at: now, body: { ...body, epoch: epoch.seq }, secrets }, clock)
+    append(storage, self, { kind, at: now, body: { ...commitmentsOf(secrets), epoch: epoch.seq }, secrets }, clock)
     storage.sql.exec('DELETE FROM kill WHERE target = ?', call.target)
     if (call.killed) {
       const { target, shown, by, reason } = call

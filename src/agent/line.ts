@@ -102,6 +102,14 @@ export const learn = (storage: DurableObjectStorage, { v, session: id, from, new
   })
 }
 
+/** Gives a reply that rests on all that a session knows: once that is told. Rejects where it couldn't be. */
+export const toldFirst = <T>(
+  storage: DurableObjectStorage,
+  agents: Agents,
+  id: string | undefined,
+  reply: T,
+): T | Promise<T> => (id === undefined || !hasNews(storage, id) ? reply : tell(storage, agents, id).then(() => reply))
+
 /** Tells later what couldn't be told, or needn't be told, at once. */
 export const telling = (storage: DurableObjectStorage, agents: Agents, clock: () => number): Handler => ({
   run: id => tell(storage, agents, id),

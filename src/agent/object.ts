@@ -46,7 +46,7 @@ import { decide, decideAsking } from './decide.ts'
 import { begin, delegate, reclaim, returning } from './delegate.ts'
 import { learnEpoch, publishing, readEpoch, readKills, setKill } from './kills.ts'
 import { type Dry, givingBack, sharedMeters } from './leases.ts'
-import { answered, hasNews, learn, tell, telling } from './line.ts'
+import { answered, learn, tell, telling, toldFirst } from './line.ts'
 import { note, noteOnce } from './note.ts'
 import { flushing, refill, unflushed } from './outbox.ts'
 import { report } from './outcome.ts'
@@ -54,7 +54,7 @@ import { tellingOverdrafts } from './overdrafts.ts'
 import { overdueReports, reminding } from './pending.ts'
 import { claimProof } from './proofs.ts'
 import { pruning } from './prune.ts'
-import { type Purse, readPurse } from './purses.ts'
+import type { Purse } from './purses.ts'
 import { permitsOut, receiptsAfter } from './receipts.ts'
 import { lapsing, redeem } from './redeem.ts'
 import { forget, resolve, revoke } from './resolutions.ts'
@@ -170,8 +170,7 @@ export class AgentObject extends DurableObject<AgentEnv> {
   scope(call: ScopeCall): Answered<Filter> | Promise<Answered<Filter>> {
     const { storage } = this.ctx
     const reply = scope(storage, this.#chain, call, this.#clock)
-    if (reply.kind !== 'answered' || call.session === undefined || !hasNews(storage, call.session)) return reply
-    return tell(storage, this.env.AGENT, call.session).then(() => reply)
+    return reply.kind === 'answered' ? toldFirst(storage, this.env.AGENT, call.session, reply) : reply
   }
 
   whoami(call: WhoamiCall): Answered<Purse | null> {
@@ -182,8 +181,7 @@ export class AgentObject extends DurableObject<AgentEnv> {
   delegate(call: DelegateCall): DelegateReply | Promise<DelegateReply> {
     const { storage } = this.ctx
     const reply = delegate(storage, this.#chain, call, this.#clock)
-    if (reply.kind !== 'delegated' || !call.session || !hasNews(storage, call.session.id)) return reply
-    return tell(storage, this.env.AGENT, call.session.id).then(() => reply)
+    return reply.kind === 'delegated' ? toldFirst(storage, this.env.AGENT, call.session?.id, reply) : reply
   }
 
   widen(call: WidenCall): WidenReply {
@@ -200,11 +198,6 @@ export class AgentObject extends DurableObject<AgentEnv> {
 
   takeAway(call: RevokeCall): { confirmedAt: number } {
     return setRevoked(this.ctx.storage, call, this.#clock)
-  }
-
-  /** What is left in a purse of this agent. */
-  left({ purse }: { purse: string }): Purse | undefined {
-    return readPurse(this.ctx.storage, purse)
   }
 
   suspend(call: StandingCall): Standing {

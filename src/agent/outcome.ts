@@ -1,4 +1,4 @@
-import { type Body, clearValue, commitment, type DecisionRecord, type Secret } from '../audit/receipt.ts'
+import { type Body, clearValue, commitmentsOf, type DecisionRecord, type Secret } from '../audit/receipt.ts'
 import type { DecideItem, OutcomeCall, OutcomeReply } from './call.ts'
 import { append } from './chain.ts'
 import { findPending, type Pending, unknownOf } from './pending.ts'
@@ -55,14 +55,13 @@ const take = (storage: DurableObjectStorage, call: OutcomeCall, clock: () => num
     ...(call.note !== undefined && { note: secret(call.note) }),
     ...(call.resultHash !== undefined && { result_hash: secret(call.resultHash) }),
   }
-  const commitments = Object.entries(secrets).map(([name, value]) => [name, commitment(value)])
   const body: Body = {
     agent: self.agent,
     of: { evaluation_id: call.evaluationId, seq: first.seq, hash: first.hash },
     outcome: call.outcome,
     claim,
     ...(freed > 0 && { freed }),
-    ...Object.fromEntries(commitments),
+    ...commitmentsOf(secrets),
   }
   const { seq: own, hash } = append(storage, self, { kind: 'outcome', at: now, body, secrets }, clock)
   keep(storage, call, first, own)

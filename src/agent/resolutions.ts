@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { commitment, type Secret } from '../audit/receipt.ts'
+import { commitmentsOf, type Secret } from '../audit/receipt.ts'
 import { keepApproval } from './approvals.ts'
 import type { ForgetCall, ResolveCall, ResolveReply } from './call.ts'
 import { append } from './chain.ts'
@@ -22,9 +22,7 @@ export const resolve = (
     const earlier = sql.exec('SELECT 1 FROM resolution WHERE task = ?', call.task).toArray()
     if (earlier.length > 0) return { kind: 'taken' }
     const clear = call.secrets ? {} : saidIn(call)
-    const commitments =
-      call.secrets?.commitments ??
-      Object.fromEntries(Object.entries(clear).map(([name, one]) => [name, commitment(one)]))
+    const commitments = call.secrets?.commitments ?? commitmentsOf(clear)
     const secrets = call.secrets?.sealed ?? clear
     const body = {
       agent: call.agent,

@@ -131,6 +131,10 @@ export const GENESIS = '-'
 
 export const commitment = (secret: Secret): string => contentHash([secret.salt, secret.value])
 
+/** What the body holds of each secret, under its name. */
+export const commitmentsOf = (secrets: Record<string, Secret>): Record<string, string> =>
+  Object.fromEntries(Object.entries(secrets).map(([name, secret]) => [name, commitment(secret)]))
+
 /** Of the link's JCS form: names in order, and nothing that JSON would write otherwise. */
 export const linkHash = ({ at, bodyCommit, chain, kind, prev, seq, v }: Link): string =>
   sha256(JSON.stringify({ at, bodyCommit, chain, kind, prev, seq, v }))

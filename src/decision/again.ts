@@ -9,6 +9,7 @@ import { type Fact, type Finding, verdictOf } from '../facts/verdict.ts'
 import type { Grant } from '../identity/grant.ts'
 import { readUid } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'
+import { BEST } from '../settle/best.ts'
 import { type Program, SESSION } from '../settle/program.ts'
 import { settle } from '../settle/settle.ts'
 import type { Ask } from './ask.ts'
@@ -59,16 +60,7 @@ export const judgeAgain = async (
   const truth = truthOf(records, decision, bundle, known)
   const edge = { now, ...(ip && { ip: ip.value }) }
   const { program, denied } = judge(askOf(body.output, secrets.output), who, { bundle, edge }, truth, [])
-  const state = {
-    suspended: false,
-    unsettled: false,
-    meter: () => undefined,
-    purse: () => Number.POSITIVE_INFINITY,
-    spent: () => undefined,
-    held: () => ({ left: Number.MAX_SAFE_INTEGER }),
-    finish: () => 'unknown' as const,
-    approved: (policy: string) => decision.lifted.includes(policy),
-  }
+  const state = { ...BEST, approved: (policy: string) => decision.lifted.includes(policy) }
   const again = denied
     ? { ...NOTHING, reason: denied.reason }
     : judgementOf(settle(asDeclared(program, decision), state, now))

@@ -1,12 +1,11 @@
 import { uuidv7 } from 'uuidv7'
 import type { DelegateCall, DelegateReply, Epoch, ProofClaim } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
-import { actingAs } from '../audit/privacy/acting.ts'
 import { sealSecrets } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
 import { isSealed } from '../audit/receipt.ts'
 import { entityRef } from '../cedar/value.ts'
-import { agentName } from '../decision/prepare.ts'
+import { actorOf } from '../decision/actor.ts'
 import { targetsOfAuthority } from '../decision/targets.ts'
 import { withDeadline } from '../durable/deadline.ts'
 import type { EscalationObject } from '../escalation/object.ts'
@@ -157,10 +156,10 @@ const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise
   const { delegator } = parties
   const { tenant, bundle, now, db, agents, vault } = deps
   const { privacy } = bundle.settings
+  const blinding = { privacy, vault }
   const until = expires * 1000
   try {
-    const child = await actingAs(principals.actor, privacy, vault)
-    const holder = agentName(tenant, child)
+    const { as: child, name: holder } = await actorOf(principals.actor, tenant, blinding)
     const { body, secrets: clear } = recordOf(
       {
         id,
@@ -172,7 +171,6 @@ const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise
       parties,
     )
     const secrets = await sealSecrets(clear, subjectsOf(principals), privacy, vault)
-    const blinding = { privacy, vault }
     const user = principals.user ? entityKey(principals.user) : undefined
     const named = user === undefined ? null : await storedKey(user, blinding)
     await insertDelegation(db, {
@@ -196,13 +194,13 @@ const move = async (moving: Move, parties: Parties, deps: ExchangeDeps): Promise
       deps.waitUntil(deleteDelegation(db, tenant, id))
       return oauthRefusal('invalid_grant', 'revoked')
     }
-    const actor = await actingAs(delegator.principals.actor, privacy, vault)
+    const own = await actorOf(delegator.principals.actor, tenant, blinding)
     const inherits = bundle.remembers && principals.chain.length > delegator.principals.chain.length
     const reply = await withDeadline<DelegateReply>(
-      agents.getByName(agentName(tenant, actor)).delegate({
+      agents.getByName(own.name).delegate({
         v: 1,
         tenant,
-        agent: uidText(actor),
+        agent: uidText(own.as),
         id,
         now,
         attempts: bundle.attempts,

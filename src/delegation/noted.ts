@@ -1,11 +1,10 @@
 import type { NoteCall } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
-import { actingAs } from '../audit/privacy/acting.ts'
 import { isSearchedBlind, sealSecrets } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
-import { commitment, type ReceiptKind } from '../audit/receipt.ts'
+import { commitmentsOf, type ReceiptKind } from '../audit/receipt.ts'
 import type { EntityUid } from '../cedar/json.ts'
-import { agentName } from '../decision/prepare.ts'
+import { actorOf } from '../decision/actor.ts'
 import { sha256 } from '../durable/hash.ts'
 import { nameOf } from '../durable/names.ts'
 import { uidText } from '../identity/uid.ts'
@@ -59,7 +58,7 @@ export const noteTaking = async (noted: Noted, io: NotingIo): Promise<void> => {
         delegations: delegations.slice(0, MOST_NAMED),
         ...(delegations.length > MOST_NAMED && { of: delegations.length }),
       },
-      ...Object.fromEntries(Object.entries(secrets).map(([name, secret]) => [name, commitment(secret)])),
+      ...commitmentsOf(secrets),
     },
     secrets: user ? await sealSecrets(secrets, { user, resource: user }, io.privacy, io.vault) : secrets,
   }
@@ -72,10 +71,10 @@ const placeOf = async (
   of: Noted['of'],
   user: EntityUid | undefined,
   tenant: string,
-  { privacy, vault }: NotingIo,
+  io: NotingIo,
 ): Promise<{ agent: string; object: string }> => {
   if (user) return { agent: 'record', object: nameOf('unattributed', tenant, 'record') }
   if (!('id' in of)) return of
-  const as = await actingAs(of, privacy, vault)
-  return { agent: uidText(as), object: agentName(tenant, as) }
+  const { as, name } = await actorOf(of, tenant, io)
+  return { agent: uidText(as), object: name }
 }

@@ -1,5 +1,5 @@
 import { base64url } from 'jose'
-import { type Body, commitment, type Secret } from '../audit/receipt.ts'
+import { type Body, commitmentsOf, type Secret } from '../audit/receipt.ts'
 import type { EntityUid } from '../cedar/json.ts'
 import { sha256 } from '../durable/hash.ts'
 import type { PrincipalChain } from '../identity/caller.ts'
@@ -26,12 +26,11 @@ export const recordOf = (
       ([name, value]) => [name, salted(value)] as const,
     ),
   )
-  const committed = Object.entries(secrets).map(([name, secret]) => [name, commitment(secret)])
   return {
     body: {
       agent: bare(delegator.principals.actor),
       delegation: { id, to: bare(actor), chain: chain.map(bare), key: sha256(jkt), ...about },
-      ...Object.fromEntries(committed),
+      ...commitmentsOf(secrets),
     },
     secrets,
   }

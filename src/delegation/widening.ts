@@ -1,9 +1,8 @@
 import type { Binding, DelegateCall, WidenReply } from '../agent/call.ts'
-import { actingAs } from '../audit/privacy/acting.ts'
 import { redact } from '../audit/privacy/redact.ts'
 import { sealSecrets } from '../audit/privacy/seal.ts'
+import { actorOf } from '../decision/actor.ts'
 import { actionHash, type Intent } from '../decision/intent.ts'
-import { agentName } from '../decision/prepare.ts'
 import { targetsOfAuthority } from '../decision/targets.ts'
 import { withDeadline } from '../durable/deadline.ts'
 import { nameOf } from '../durable/names.ts'
@@ -76,9 +75,9 @@ export const widened = async (
     parties,
   )
   try {
-    const as = await actingAs(actor, bundle.settings.privacy, deps.vault)
+    const { as, name } = await actorOf(actor, tenant, { privacy: bundle.settings.privacy, vault: deps.vault })
     const reply = await withDeadline<WidenReply>(
-      deps.agents.getByName(agentName(tenant, as)).widen({
+      deps.agents.getByName(name).widen({
         v: 1,
         tenant,
         agent: uidText(as),

@@ -3,7 +3,7 @@ import type { AgentObject } from '../agent/object.ts'
 import { saidIn } from '../agent/resolutions.ts'
 import { sealAll } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
-import { commitment } from '../audit/receipt.ts'
+import { commitmentsOf } from '../audit/receipt.ts'
 import type { EntityUid } from '../cedar/json.ts'
 import { withDeadline } from '../durable/deadline.ts'
 import { type Handler, plan } from '../durable/due.ts'
@@ -97,8 +97,7 @@ const FORGET_MS = 10 * 86_400_000
 
 const sealedIn = async (call: ResolveCall, about: EntityUid, vault: Vault): Promise<ResolveCall['secrets']> => {
   const said = saidIn(call)
-  const commitments = Object.entries(said).map(([name, secret]) => [name, commitment(secret)])
-  return { commitments: Object.fromEntries(commitments), sealed: await sealAll(said, about, vault) }
+  return { commitments: commitmentsOf(said), sealed: await sealAll(said, about, vault) }
 }
 
 const resolveCall = (storage: DurableObjectStorage, state: EscalationState): ResolveCall | undefined => {

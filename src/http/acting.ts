@@ -1,18 +1,16 @@
 import type { Context } from 'hono'
-import { actingAs } from '../audit/privacy/acting.ts'
 import { vaultOf } from '../audit/privacy/vault.ts'
 import type { EntityUid } from '../cedar/json.ts'
-import { agentName } from '../decision/prepare.ts'
+import { actorOf } from '../decision/actor.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import type { AppEnv } from './types.ts'
 
-/** The object of whoever acts as an entity, and the name that they go by there: people have a pseudonym. */
+/** `actorOf` for the tenant that a call is about. */
 export const actorAt = async (
   c: Context<AppEnv>,
   uid: EntityUid,
   { settings }: LoadedBundle = c.var.session.bundle,
-): Promise<{ name: string; as: EntityUid }> => {
+): ReturnType<typeof actorOf> => {
   const { tenant } = c.var.place
-  const as = await actingAs(uid, settings.privacy, vaultOf(c.env, tenant, c.var.now))
-  return { name: agentName(tenant, as), as }
+  return actorOf(uid, tenant, { privacy: settings.privacy, vault: vaultOf(c.env, tenant, c.var.now) })
 }

@@ -7,8 +7,9 @@ import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
 import { objectFor } from '../decision/sealed.ts'
 import { targetsOf } from '../decision/targets.ts'
 import { type Who, who } from '../decision/who.ts'
+import { BEST } from '../settle/best.ts'
 import type { Program } from '../settle/program.ts'
-import { type State, settle } from '../settle/settle.ts'
+import { settle } from '../settle/settle.ts'
 import { candidates } from './candidates.ts'
 import { limitOf, type Position } from './pages.ts'
 import type { Query } from './query.ts'
@@ -146,15 +147,3 @@ const promising = (ask: Ask, call: Asked): Program | undefined => {
 
 const isStopped = (ask: Ask, actor: Who, call: Asked, { targets }: Epoch): boolean =>
   targets.length > 0 && targetsOf(ask, actor, call).some(target => targets.includes(target))
-
-/** No meter or purse was drawn from, nothing is known of the session, and no human has lifted anything. */
-const BEST: State = {
-  suspended: false,
-  unsettled: false,
-  meter: () => undefined,
-  purse: () => Number.POSITIVE_INFINITY,
-  spent: () => undefined,
-  held: () => ({ left: Number.MAX_SAFE_INTEGER }),
-  finish: () => 'unknown',
-  approved: () => false,
-}

@@ -1,3 +1,5 @@
+import { runInDurableObject } from 'cloudflare:test'
+import { readPurse } from '../../src/agent/purses.ts'
 import type { Answer } from '../../src/decision/answer.ts'
 import { clock } from '../clock.ts'
 import { answerIn, type Send, type World } from '../http/world.ts'
@@ -103,3 +105,7 @@ export const ask = async (world: World, by: Delegated, what: unknown): Promise<A
 
 export const outcome = async (world: World, by: Delegated, what: unknown): Promise<string> =>
   (await ask(world, by, what)).context.reason
+
+/** What an object holds of a purse. */
+export const purseAt = (object: ReturnType<World['object']>, purse: string) =>
+  runInDurableObject(object, (_, { storage }) => readPurse(storage, purse))

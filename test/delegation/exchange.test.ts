@@ -4,7 +4,7 @@ import { clock } from '../clock.ts'
 import { asking, createWorld, refund, sign } from '../http/world.ts'
 import { holder, prove } from '../identity/proofs.ts'
 import { forge, pair } from '../identity/tokens.ts'
-import { ask, delegate, exchange, GRANT, ID_JAG, outcome, refusalOf, sending } from './delegating.ts'
+import { ask, delegate, exchange, GRANT, ID_JAG, outcome, purseAt, refusalOf, sending } from './delegating.ts'
 
 afterEach(() => clock.reset())
 
@@ -169,15 +169,15 @@ describe('what is counted', () => {
     const uses = { details: [{ ...REFUND, uses: 3 }], more: { expires_in: '60' } }
     const child = await delegate(world, parent, { agent: 'helper', ...uses })
     expect(await outcome(world, child, asHelper(refund(1)))).toBe('permitted')
-    expect(await world.object().left({ purse: parent.id })).toMatchObject({ uses: 2 })
+    expect(await purseAt(world.object(), parent.id)).toMatchObject({ uses: 2 })
 
     clock.advance(60_000 + 2 * 60_000 + 1)
     await runDurableObjectAlarm(world.object())
-    expect(await world.object().left({ purse: parent.id })).toMatchObject({ uses: 4 })
+    expect(await purseAt(world.object(), parent.id)).toMatchObject({ uses: 4 })
     // Once only, and the child's is closed.
     await runDurableObjectAlarm(world.object())
-    expect(await world.object().left({ purse: parent.id })).toMatchObject({ uses: 4 })
-    expect(await world.object('helper').left({ purse: child.id })).toMatchObject({ closed: true })
+    expect(await purseAt(world.object(), parent.id)).toMatchObject({ uses: 4 })
+    expect(await purseAt(world.object('helper'), child.id)).toMatchObject({ closed: true })
   })
 
   it('is refused in a token of another issuer, which could not have moved it', async () => {

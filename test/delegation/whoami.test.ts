@@ -4,7 +4,7 @@ import { contentHash } from '../../src/durable/hash.ts'
 import { wrongLinks } from '../audit/verify.ts'
 import { clock } from '../clock.ts'
 import { createWorld, problemIn, type Sending, type World } from '../http/world.ts'
-import { delegate, GRANT, sending } from './delegating.ts'
+import { delegate, GRANT, purseAt, sending } from './delegating.ts'
 
 afterEach(() => clock.reset())
 
@@ -24,7 +24,7 @@ describe('whoami', () => {
     const receipts = await world.receipts('helper')
     expect(wrongLinks(agentName(world.tenant, { type: 'Agent', id: 'helper' }), receipts)).toEqual([])
     const [{ kind, body } = { kind: '', body: '' }] = receipts
-    const left = await world.object('helper').left({ purse: child.id })
+    const left = await purseAt(world.object('helper'), child.id)
     expect(kind).toBe('whoami')
     expect(JSON.parse(body)).toMatchObject({
       agent: { id: 'helper' },

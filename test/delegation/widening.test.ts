@@ -12,7 +12,7 @@ import { createIsolate } from '../decision/isolate.ts'
 import { createWorld, type Send } from '../http/world.ts'
 import { type Holder, holder, prove } from '../identity/proofs.ts'
 import { calm } from '../outside.ts'
-import { ask, type Delegated, delegate, exchange, GRANT, outcome, refusalOf } from './delegating.ts'
+import { ask, type Delegated, delegate, exchange, GRANT, outcome, purseAt, refusalOf } from './delegating.ts'
 
 afterEach(() => {
   clock.reset()
@@ -318,10 +318,10 @@ describe('asking for more than a parent’s grants', () => {
     const details = [{ ...GRANT, actions: ['ship'], uses: 2 }]
     const wide = asking(details, { of: counted })
     const { task } = await wide()
-    expect(await world.object().left({ purse: counted.id })).toMatchObject({ uses: 3 })
+    expect(await purseAt(world.object(), counted.id)).toMatchObject({ uses: 3 })
     await vote(task?.id, 'fay')
     held(await wide())
-    expect(await world.object().left({ purse: counted.id })).toMatchObject({ uses: 1 })
+    expect(await purseAt(world.object(), counted.id)).toMatchObject({ uses: 1 })
     const more = asking([{ ...GRANT, actions: ['ship'], uses: 2 }], { of: counted, to: await holder() })
     const second = await more()
     await vote(second.task?.id, 'fay')

@@ -1,8 +1,8 @@
 import { DatabaseSync } from 'node:sqlite'
-import { getTableColumns } from 'drizzle-orm'
-import { integer, SQLiteSyncDialect, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { SQLiteSyncDialect } from 'drizzle-orm/sqlite-core'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type Columns, type Filter, predicate, sqliteWhere } from '../../src/sdk/scope/index.ts'
+import { type Filter, predicate, sqliteWhere } from '../../src/sdk/scope/index.ts'
+import { CREATE, columns } from './docs-table.ts'
 import { judge } from './filters.ts'
 import { bundleOf, type Doc, dice, docs, isWhole } from './generate.ts'
 
@@ -10,40 +10,12 @@ import { bundleOf, type Doc, dice, docs, isWhole } from './generate.ts'
 const COMPARISONS = Number(process.env.TEST_FILTERS ?? '5000')
 const ROWS = 50
 
-const table = sqliteTable('docs', {
-  id: text().primaryKey(),
-  status: text(),
-  note: text(),
-  total: integer(),
-  paid: integer(),
-  open: integer({ mode: 'boolean' }),
-  due: integer({ mode: 'timestamp_ms' }),
-  hold: integer(),
-  owner: text(),
-  team: text(),
-  flags: text({ mode: 'json' }),
-  sizes: text({ mode: 'json' }),
-  readers: text({ mode: 'json' }),
-  city: text(),
-  zip: integer(),
-})
-// An address has always a city.
-const columns: Columns = {
-  ...getTableColumns(table),
-  address: table.city,
-  'address.city': table.city,
-  'address.zip': table.zip,
-}
-
 const dialect = new SQLiteSyncDialect()
 let db: DatabaseSync
 const rows = docs(dice(11), ROWS)
 beforeAll(() => {
   db = new DatabaseSync(':memory:')
-  db.exec(
-    `CREATE TABLE docs (id TEXT, status TEXT, note TEXT, total INTEGER, paid INTEGER, open INTEGER, due INTEGER, hold INTEGER,
-     owner TEXT, team TEXT, flags TEXT, sizes TEXT, readers TEXT, city TEXT, zip INTEGER)`,
-  )
+  db.exec(CREATE)
   const insert = db.prepare(`INSERT INTO docs VALUES (${Array(15).fill('?').join(', ')})`)
   const json = (value: unknown) => (value === null ? null : JSON.stringify(value))
   for (const d of rows)

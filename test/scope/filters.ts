@@ -8,21 +8,13 @@ import { type LoadedBundle, loadBundle } from '../../src/policy/load.ts'
 import { isTooLarge, scopeOf } from '../../src/scope/legs.ts'
 import type { Filter } from '../../src/sdk/scope/index.ts'
 import { settleScope } from '../../src/settle/scope.ts'
-import { type State, settle } from '../../src/settle/settle.ts'
+import { settle } from '../../src/settle/settle.ts'
+import { state } from '../settle/build.ts'
 import { type Doc, NOW, propertiesOf } from './generate.ts'
 
 /** A gateway, and an agent that has done nothing yet. */
 const PEP: Caller = { name: 'pep', issuer: 'i', roles: ['pep'], admitted: false, userAdmitted: false, groups: [] }
-const FRESH: State = {
-  suspended: false,
-  unsettled: false,
-  meter: () => undefined,
-  purse: () => 0,
-  spent: () => undefined,
-  held: () => ({ left: 0 }),
-  finish: () => 'unknown',
-  approved: () => false,
-}
+const FRESH = state()
 
 export type Judge = {
   /** `undefined` where the filter would be too large. */

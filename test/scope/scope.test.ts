@@ -1,7 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { getTableColumns } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/d1'
-import { integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { contentHash } from '../../src/durable/hash.ts'
 import type { Bundle } from '../../src/policy/bundle.ts'
@@ -9,6 +9,7 @@ import { type Filter, predicate, sqliteWhere } from '../../src/sdk/scope/index.t
 import { clock } from '../clock.ts'
 import { createIsolate } from '../decision/isolate.ts'
 import { asking, createWorld, problemIn, type Sending, type World } from '../http/world.ts'
+import { CREATE, columns, table } from './docs-table.ts'
 import { judge } from './filters.ts'
 import { bundleOf, dice, docs, isWhole } from './generate.ts'
 
@@ -71,35 +72,10 @@ describe('rows that the filter lets through are those that one by one are allowe
   })
 
   it('generated policies, in D1', async () => {
-    const table = sqliteTable('docs', {
-      id: text().primaryKey(),
-      status: text(),
-      note: text(),
-      total: integer(),
-      paid: integer(),
-      open: integer({ mode: 'boolean' }),
-      due: integer({ mode: 'timestamp_ms' }),
-      hold: integer(),
-      owner: text(),
-      team: text(),
-      flags: text({ mode: 'json' }),
-      sizes: text({ mode: 'json' }),
-      readers: text({ mode: 'json' }),
-      city: text(),
-      zip: integer(),
-    })
-    await env.DB.exec(
-      'CREATE TABLE docs (id TEXT, status TEXT, note TEXT, total INTEGER, paid INTEGER, open INTEGER, due INTEGER, hold INTEGER, owner TEXT, team TEXT, flags TEXT, sizes TEXT, readers TEXT, city TEXT, zip INTEGER)',
-    )
+    await env.DB.exec(CREATE)
     const db = drizzle(env.DB)
     const rows = docs(dice(5), 40)
     for (const row of rows) await db.insert(table).values(row)
-    const columns = {
-      ...getTableColumns(table),
-      address: table.city,
-      'address.city': table.city,
-      'address.zip': table.zip,
-    }
     for (let seed = 100_000; seed < 100_060; seed++) {
       const of = dice(seed)
       const judged = judge(bundleOf(of), of.pick(['ann', 'bob', 'cid']), { amount: 5, word: 'open' })
