@@ -9,7 +9,7 @@ import { keepNews } from './line.ts'
 import { claimProof } from './proofs.ts'
 import { isTaken } from './revocations.ts'
 import { openSelf } from './self.ts'
-import { addStep, readSession } from './session.ts'
+import { addStep, entryOf, readSession } from './session.ts'
 import { stoppedBy } from './stopped.ts'
 import { planSweep } from './sweep.ts'
 
@@ -62,9 +62,7 @@ export const attend = <T>(
     for (const charge of charges) writeCharge(storage, charge)
     const step = stepBy?.(result)
     const stepped =
-      step && session !== 'tampered'
-        ? addStep(storage, step.session, session, { ...step, evaluationId: call.id, at: now })
-        : undefined
+      step && session !== 'tampered' ? addStep(storage, step.session, session, entryOf(step, call.id, now)) : undefined
     if (step && stepped) keepNews(storage, step.session, stepped, clock())
     const said = {
       id: call.id,

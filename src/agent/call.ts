@@ -1,4 +1,13 @@
-import type { ApprovalUse, Body, Head, ReceiptKind, RefusedBy, Secrets, StoredReceipt } from '../audit/receipt.ts'
+import type {
+  ApprovalUse,
+  Body,
+  Head,
+  ReceiptKind,
+  RefusedBy,
+  Secrets,
+  SecretsText,
+  StoredReceipt,
+} from '../audit/receipt.ts'
 import type { Intent } from '../decision/intent.ts'
 import type { Obliged } from '../decision/obligations.ts'
 import type { Reason } from '../decision/reasons.ts'
@@ -21,7 +30,8 @@ export type { ApprovalUse }
  * rolls out: `v` says how to read it, fields are only added.
  */
 export type DecideCall = {
-  v: 1
+  /** Before 2 an item's secrets weren't written out. */
+  v: 2
   /** For the collectors: which tenant's record this is, and the collector's name. */
   tenant: string
   agent: string
@@ -143,7 +153,8 @@ export type DecideItem = {
   denied?: { reason: Reason; problems?: Pointed[] }
   /** The request's part of the receipt's body; secrets stand in it as commitments. */
   body: Body
-  secrets: Secrets
+  /** Written out once: the object keeps them and doesn't read them. */
+  secrets: SecretsText
   /** What a kill switch might name: everything that the action is about. */
   targets?: string[]
   /** The permit is good for nothing until it is redeemed. */
@@ -291,8 +302,9 @@ export type DecideReply = (Decided | Refused)[]
 /** A question that is no decision: what there is, not whether one thing may be done (rule 9). */
 export type QuestionCall = Pick<
   DecideCall,
-  'v' | 'tenant' | 'agent' | 'bundle' | 'now' | 'attempts' | 'epoch' | 'proof' | 'lineage'
+  'tenant' | 'agent' | 'bundle' | 'now' | 'attempts' | 'epoch' | 'proof' | 'lineage'
 > & {
+  v: 1
   /** UUIDv7, made by the Worker before the call. */
   id: string
   /** The bundle is one that earlier pages came from: a newer one doesn't matter. */

@@ -1,4 +1,4 @@
-import { type Body, nextReceipt, type ReceiptKind, type Secrets, type StoredReceipt } from '../audit/receipt.ts'
+import { type Entry, nextReceipt, type StoredReceipt } from '../audit/receipt.ts'
 import { planFlush } from './outbox.ts'
 import type { Self } from './self.ts'
 
@@ -6,7 +6,7 @@ import type { Self } from './self.ts'
 export const append = (
   storage: DurableObjectStorage,
   self: Pick<Self, 'chain' | 'head' | 'flushed'>,
-  entry: { kind: ReceiptKind; at: number; body: Body; secrets: Secrets },
+  entry: Entry,
   clock: () => number,
 ): StoredReceipt => {
   const receipt = nextReceipt(self.chain, self.head, entry)

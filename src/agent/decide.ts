@@ -25,7 +25,7 @@ import { keepRedeemable } from './redeem.ts'
 import { findReply, keepReply } from './replies.ts'
 import { isTaken } from './revocations.ts'
 import { openSelf, readSelf, type Self } from './self.ts'
-import { addStep, type Session, sessionValue } from './session.ts'
+import { addStep, entryOf, type Session, sessionValue } from './session.ts'
 import { joined } from './session-state.ts'
 import { forbidsOf, hintUntil, keepStepUp } from './step-ups.ts'
 import { stoppedBy } from './stopped.ts'
@@ -44,7 +44,7 @@ export const decide = (
   clock: () => number,
   asked: Asked = { waits: new Map() },
 ): DecideReply => {
-  if (call.v !== 1 || call.items.some(({ program }) => program.v > 2)) throw new Error('written by a newer Worker')
+  if (call.v > 2 || call.items.some(({ program }) => program.v > 2)) throw new Error('written by a newer Worker')
   const reply: DecideReply = []
   for (const item of call.items) {
     const answer = storage.transactionSync(() => decideItem(storage, chain, call, item, clock, asked))
@@ -148,7 +148,7 @@ const decideItem = (
   for (const draw of settled.draws ?? []) drawFrom(storage, draw)
   const stepped =
     item.step && permits(settled) && session !== 'tampered'
-      ? addStep(storage, item.step.session, session, { ...item.step, evaluationId: item.evaluationId, at: now })
+      ? addStep(storage, item.step.session, session, entryOf(item.step, item.evaluationId, now))
       : undefined
   if (stepped && item.step) keepNews(storage, item.step.session, stepped, clock())
   const used = permits(settled) ? approvals.consume(settled.lifted, item.evaluationId) : []

@@ -3,7 +3,7 @@ import { type Handler, plan } from '../durable/due.ts'
 import type { DecideCall, DecideItem, DecideReply, Inheritance, Place, ToldCall } from './call.ts'
 import type { AgentObject } from './object.ts'
 import { readSelf } from './self.ts'
-import { addStep, readSession, type Session } from './session.ts'
+import { addStep, isOwn, readSession, type Session } from './session.ts'
 import { beginning, joined, type News, newsBetween } from './session-state.ts'
 import { planSweep } from './sweep.ts'
 
@@ -126,7 +126,8 @@ export const answered = (
   { items }: DecideCall,
   reply: DecideReply,
 ): DecideReply | Promise<DecideReply> => {
-  // most objects never have any
+  // most sessions come from no other, and most objects never have any news
+  if (items.every(({ step }) => !step || isOwn(storage, step.session))) return reply
   if (storage.sql.exec('SELECT 1 FROM session_news LIMIT 1').toArray().length === 0) return reply
   const sessions = reply.map((answer, at) => untoldBehind(storage, answer, items[at]))
   return sessions.every(id => id === undefined) ? reply : afterTelling(storage, agents, reply, sessions)

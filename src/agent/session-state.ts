@@ -41,14 +41,14 @@ const bounded = (resources: string[]): string[] => {
 }
 
 export const beginning = (at: number): SessionState => ({
-  startedAt: at,
-  steps: 0,
   actions: [],
-  resources: [],
-  types: [],
   classes: [],
   level: -1,
   request: '',
+  resources: [],
+  startedAt: at,
+  steps: 0,
+  types: [],
 })
 
 export const afterStep = (before: SessionState, { action, resource, type, read, request }: Step): SessionState => {
@@ -67,14 +67,14 @@ export const afterStep = (before: SessionState, { action, resource, type, read, 
  * stays, and steps count where they were made.
  */
 export const joined = (state: SessionState, more: Partial<SessionState>): SessionState => ({
-  startedAt: Math.min(state.startedAt, more.startedAt ?? state.startedAt),
-  steps: state.steps,
   actions: union(state.actions, more.actions),
-  resources: bounded(union(state.resources, more.resources)),
-  types: union(state.types, more.types),
   classes: union(state.classes, more.classes),
   level: Math.max(state.level, more.level ?? -1),
   request: state.request || (more.request ?? ''),
+  resources: bounded(union(state.resources, more.resources)),
+  startedAt: Math.min(state.startedAt, more.startedAt ?? state.startedAt),
+  steps: state.steps,
+  types: union(state.types, more.types),
 })
 
 /** What one has come to know by becoming the other. A list of resources that is full tells nothing more. */

@@ -1,5 +1,6 @@
 import { type CedarRecord, recordOf, setOf } from '../cedar/value.ts'
-import { contentHash, jcs } from '../durable/hash.ts'
+import { contentHash } from '../durable/hash.ts'
+import { jcs } from '../durable/jcs.ts'
 import type { Inheritance, Place, Step, ToldCall } from './call.ts'
 import { afterStep, beginning, isFull, joined, type News, newsBetween, type SessionState } from './session-state.ts'
 
@@ -62,6 +63,12 @@ export const sessionIn = (
 const proven = new WeakMap<DurableObjectStorage, { session: Session; text: SessionText }>()
 type SessionText = StoredStep & { id: string; state: string; line: string | null }
 
+/** Whether it is known without looking that a session comes from no other. */
+export const isOwn = (storage: DurableObjectStorage, id: string): boolean => {
+  const known = proven.get(storage)
+  return known?.text.id === id && known.text.line === null
+}
+
 const isSame = (a: SessionText, b: SessionText): boolean =>
   a.hash === b.hash &&
   a.state === b.state &&
@@ -70,6 +77,14 @@ const isSame = (a: SessionText, b: SessionText): boolean =>
   a.prev === b.prev &&
   a.seq === b.seq &&
   a.id === b.id
+
+/** The entry of an action that was allowed. */
+export const entryOf = ({ action, ...step }: Step, evaluationId: string, at: number): Entry => ({
+  action,
+  at,
+  evaluationId,
+  ...step,
+})
 
 /**
  * Adds a step to a session, in the transaction of what it is about. `news`: what the sessions above don't know yet.
@@ -170,4 +185,4 @@ const after = (before: Content | undefined, entry: Entry): Content => {
 const GENESIS = '-'
 
 const linkHash = (session: string, { seq, prev, entry }: Omit<StoredStep, 'hash'>, { state, line }: Content): string =>
-  contentHash({ v: 1, session, seq, prev, entry, state, ...(line && { line }) })
+  contentHash({ entry, ...(line && { line }), prev, seq, session, state, v: 1 })

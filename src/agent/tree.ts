@@ -1,7 +1,7 @@
 import { withDeadline } from '../durable/deadline.ts'
 import type { DecideItem, Place } from './call.ts'
 import type { AgentObject } from './object.ts'
-import { readSession, type Session } from './session.ts'
+import { isOwn, readSession, type Session } from './session.ts'
 
 /**
  * What all the sessions of a tree know together. Everything that was answered in it was told to its root before, so the
@@ -18,7 +18,7 @@ export const hangsOnTree = (storage: DurableObjectStorage, { program, step }: De
   const hangs = program.legs.some(({ permits, forbids }) =>
     [...permits, ...forbids].some(({ when }) => when !== true && when.tree),
   )
-  return hangs && step !== undefined && rootPlace(storage, step.session) !== undefined
+  return hangs && step !== undefined && !isOwn(storage, step.session) && rootPlace(storage, step.session) !== undefined
 }
 
 /** Asks the root what it knows. Throws where it can't be reached: then nothing that hangs on it may be allowed. */

@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { jcs } from '../durable/hash.ts'
+import { jcs } from '../durable/jcs.ts'
 import type { LogReader } from './log/bucket.ts'
 import { exportBundle, type Finder, type FoundReceipt, inD1 } from './log/export.ts'
 import type { ExportBundle, ExportedReceipt, ExportHeader } from './log/lines.ts'

@@ -1,7 +1,8 @@
 import type { Obliged } from '../decision/obligations.ts'
 import type { Reason } from '../decision/reasons.ts'
 import type { Pointed } from '../decision/refusal.ts'
-import { contentHash, jcs, sha256 } from '../durable/hash.ts'
+import { contentHash, sha256 } from '../durable/hash.ts'
+import { jcs } from '../durable/jcs.ts'
 import type { Outcome } from '../settle/outcome.ts'
 import type { Quota } from '../settle/settle.ts'
 
@@ -47,6 +48,11 @@ export type Secret = { salt: string; value: unknown }
 export type Sealed = { sealed: string; subject: string; blind?: string }
 /** By the name of the body's member that commits to each. Erasable. */
 export type Secrets = Record<string, Secret | Sealed>
+/** The same as JSON: how they are stored. */
+export type SecretsText = string
+
+const textOf = (secrets: Secrets | SecretsText): SecretsText =>
+  typeof secrets === 'string' ? secrets : JSON.stringify(secrets)
 
 export const isSealed = (secret: Secret | Sealed): secret is Sealed => 'sealed' in secret
 
@@ -141,12 +147,11 @@ export const linkHash = ({ at, bodyCommit, chain, kind, prev, seq, v }: Link): s
 
 export type Head = { seq: number; hash: string; at: number }
 
+/** What a receipt is made of. `secrets` may come as the text that is stored. */
+export type Entry = { kind: ReceiptKind; at: number; body: Body; secrets: Secrets | SecretsText }
+
 /** Makes the next receipt of a chain. Synchronous: no `await` may come between reading the head and writing the link. */
-export const nextReceipt = (
-  chain: string,
-  head: Head | undefined,
-  entry: { kind: ReceiptKind; at: number; body: Body; secrets: Secrets },
-): StoredReceipt => {
+export const nextReceipt = (chain: string, head: Head | undefined, entry: Entry): StoredReceipt => {
   const body = jcs(entry.body)
   const link = {
     seq: head ? head.seq + 1 : 1,
@@ -155,5 +160,5 @@ export const nextReceipt = (
     at: head ? Math.max(head.at, entry.at) : entry.at,
     bodyCommit: sha256(body),
   }
-  return { ...link, hash: linkHash({ v: 1, chain, ...link }), body, secrets: JSON.stringify(entry.secrets) }
+  return { ...link, hash: linkHash({ v: 1, chain, ...link }), body, secrets: textOf(entry.secrets) }
 }

@@ -1,5 +1,6 @@
 import type { CollectCall } from '../agent/call.ts'
-import { contentHash, jcs } from '../durable/hash.ts'
+import { contentHash } from '../durable/hash.ts'
+import { jcs } from '../durable/jcs.ts'
 import { type LogReader, readTile } from './log/bucket.ts'
 import { readBundle, readEntry } from './log/entry.ts'
 import type { ExportedReceipt } from './log/lines.ts'

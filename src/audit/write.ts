@@ -7,11 +7,11 @@ import type { StoredReceipt } from './receipt.ts'
  * are one transaction and take JSON for parameters: D1 binds at most 100, of at most 2 MB.
  */
 export const writeReceipts = async (db: D1Database, calls: readonly CollectCall[]): Promise<CollectReply[]> => {
-  const rows = calls.flatMap(call => call.receipts.map(receipt => rowOf(call, receipt)))
+  const rows = calls.flatMap(call => call.receipts.map(receipt => rowOf(call, receipt))).join(',')
   const links = calls.flatMap(({ chain, receipts }) => receipts.map(({ seq, hash }) => [chain, seq, hash]))
   const sent = JSON.stringify(links)
   const [, , contradicted] = await db.batch<{ chain: string; seq: number }>([
-    db.prepare(INSERT).bind(JSON.stringify(rows), sent),
+    db.prepare(INSERT).bind(`[${rows}]`, sent),
     db.prepare(POLICIES).bind(sent),
     db.prepare(CONTRADICTED).bind(sent),
   ])
@@ -22,9 +22,9 @@ export const writeReceipts = async (db: D1Database, calls: readonly CollectCall[
   })
 }
 
-type Row = Record<(typeof COLUMNS)[number], string | number | null>
-
-const COLUMNS = [
+/** What stands first in a row is JSON already, and goes as it is: quoted in a text it would be half as long again. */
+const JSON_COLUMNS = ['body', 'secrets'] as const
+const TEXT_COLUMNS = [
   'chain',
   'seq',
   'tenant',
@@ -33,8 +33,6 @@ const COLUMNS = [
   'kind',
   'at',
   'body_commit',
-  'body',
-  'secrets',
   'agent',
   'evaluation_id',
   'caller',
@@ -44,12 +42,19 @@ const COLUMNS = [
   'outcome',
   'reason',
 ] as const
+const COLUMNS = [...JSON_COLUMNS, ...TEXT_COLUMNS]
+const CHAIN = COLUMNS.indexOf('chain')
 
-const rowOf = ({ tenant, chain, agent }: CollectCall, receipt: StoredReceipt): (string | number | null)[] => {
-  const { seq, hash, prev, kind, at, bodyCommit, body, secrets } = receipt
-  const link = { chain, seq, tenant, hash, prev, kind, at, body_commit: bodyCommit, body, secrets, agent }
-  const row: Row = { ...link, ...columnsOf(JSON.parse(body), JSON.parse(secrets)) }
-  return COLUMNS.map(column => row[column])
+/** A row as a JSON array. */
+const rowOf = ({ tenant, chain, agent }: CollectCall, receipt: StoredReceipt): string => {
+  const { seq, hash, prev, kind, at, bodyCommit: body_commit, body, secrets } = receipt
+  const link = { chain, seq, tenant, hash, prev, kind, at, body_commit, agent }
+  const row: Record<(typeof TEXT_COLUMNS)[number], string | number | null> = {
+    ...link,
+    ...columnsOf(JSON.parse(body), JSON.parse(secrets)),
+  }
+  const values = JSON.stringify(TEXT_COLUMNS.map(column => row[column]))
+  return `[${body},${secrets},${values.slice(1)}`
 }
 
 const SENT = 'WITH sent AS (SELECT value->>0 AS chain, value->>1 AS seq, value->>2 AS hash FROM json_each(?SENT))'
@@ -61,8 +66,8 @@ const INSERT = `
     SELECT DISTINCT chain FROM sent JOIN receipts USING (chain, seq) WHERE receipts.hash <> sent.hash
   )
   INSERT INTO receipts (${COLUMNS.join(', ')})
-  SELECT ${COLUMNS.map((_, index) => `value->>${index}`).join(', ')} FROM json_each(?1)
-  WHERE value->>0 NOT IN (SELECT chain FROM forked)
+  SELECT ${COLUMNS.map((_, index) => `value->${index < JSON_COLUMNS.length ? '' : '>'}${index}`).join(', ')} FROM json_each(?1)
+  WHERE value->>${CHAIN} NOT IN (SELECT chain FROM forked)
   ON CONFLICT DO NOTHING`
 
 /** Which policies decided, as the bodies say. */

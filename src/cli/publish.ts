@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { jcs } from '../durable/hash.ts'
+import { jcs } from '../durable/jcs.ts'
 import { nameOf } from '../durable/names.ts'
 import { type Bundle, Pointer, readBundle } from '../policy/bundle.ts'
 import { type ActivationRow, activationsOf, addActivation } from './activations.ts'

@@ -124,7 +124,7 @@ const settleRun = async (run: Run, call: Call, deps: Deps, mayMove: boolean): Pr
   const { name, ...object } = items[0].prepared.object
   const { bundle, edge, stop, tenant } = call
   const reply = await settleAt(deps.agents, name, {
-    v: 1,
+    v: 2,
     tenant,
     ...object,
     bundle: { seq: bundle.seq, hash: bundle.hash },

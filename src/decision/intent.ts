@@ -15,13 +15,13 @@ export type Intent = {
 export const actionHash = ({ tenant, principals, action, resource, arguments: args }: Intent): string => {
   const { actor, chain, user } = principals
   return contentHash({
-    tenant,
-    chain: [actor, ...chain].map(bare),
-    user: user ? bare(user) : null,
     action,
-    resource: bare(resource),
     arguments: args,
+    chain: [actor, ...chain].map(bare),
+    resource: bare(resource),
+    tenant,
+    user: user ? bare(user) : null,
   })
 }
 
-const bare = ({ type, id }: EntityUid) => ({ type, id })
+const bare = ({ type, id }: EntityUid) => ({ id, type })

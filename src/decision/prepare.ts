@@ -1,6 +1,7 @@
 import { uuidv7 } from 'uuidv7'
 import type { Binding, DecideItem } from '../agent/call.ts'
 import { redact } from '../audit/privacy/redact.ts'
+import type { Secrets } from '../audit/receipt.ts'
 import type { Problem } from '../cedar/convert.ts'
 import type { EntityUid } from '../cedar/json.ts'
 import { isObject } from '../cedar/value.ts'
@@ -33,7 +34,7 @@ export type Prepared = {
   presented?: Presented
   who: Who
   object: { name: string; agent: string; attempts: { capacity: number; windowMs: number } }
-  item: Omit<DecideItem, 'idempotency'>
+  item: Omit<DecideItem, 'idempotency' | 'secrets'> & { secrets: Secrets }
   /** The fact that will tell what became of it. */
   telling?: { entity: string; predicate: string }
   /** What a permit says of the intent. */

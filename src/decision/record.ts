@@ -26,7 +26,7 @@ export const recordOf = (
   const { actor, chain, user } = principals
   const personal: Record<string, unknown> = {
     caller: caller.name,
-    resource: { type: ask.resource.type, id: ask.resource.id },
+    resource: { id: ask.resource.id, type: ask.resource.type },
     arguments: ask.action.properties ?? {},
     // The action's hash covers the arguments and could be guessed back to them, so it is committed to as well.
     ...(more.actionHash !== undefined && { action_hash: more.actionHash }),

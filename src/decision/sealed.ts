@@ -18,13 +18,14 @@ import type { Who } from './who.ts'
 export const sealed = async ({ item, who, ask }: Prepared, { bundle }: Call, vault: Vault): Promise<DecideItem> => {
   const { privacy } = bundle.settings
   const subjects = subjectsOf(ask, who, privacy)
-  if (!hasPersonal(subjects, privacy)) return item
+  if (!hasPersonal(subjects, privacy)) return { ...item, secrets: JSON.stringify(item.secrets) }
   try {
-    return { ...item, secrets: await sealSecrets(item.secrets, subjects, privacy, vault) }
+    const secrets = await sealSecrets(item.secrets, subjects, privacy, vault)
+    return { ...item, secrets: JSON.stringify(secrets) }
   } catch (error) {
     console.error('personal data could not be sealed:', error)
     const secrets = withoutPersonal(item.secrets, subjects, privacy)
-    return { ...item, program: NO_PROGRAM, denied: { reason: 'redaction_failed' }, secrets }
+    return { ...item, program: NO_PROGRAM, denied: { reason: 'redaction_failed' }, secrets: JSON.stringify(secrets) }
   }
 }
 

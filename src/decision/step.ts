@@ -29,12 +29,12 @@ const stepBy = (
   const request = textOf(said?.original_request, 4_000)
   const read = classBy(what, bundle)
   return {
-    session: sessionOf(ask, asserts, caller),
     action: ask.action.name,
-    resource: uidText(ask.resource),
-    type: what.resource.type,
     ...(read && { read }),
     ...(request !== undefined && { request }),
+    resource: uidText(ask.resource),
+    session: sessionOf(ask, asserts, caller),
+    type: what.resource.type,
   }
 }
 

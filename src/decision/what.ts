@@ -3,7 +3,7 @@ import { type EntityData, type EntityStore, entityData, overlay } from '../cedar
 import type { EntityUid } from '../cedar/json.ts'
 import type { ActionType, RecordType, Schema } from '../cedar/schema.ts'
 import { type CedarRecord, type EntityRef, entityRef, recordOf, unknown, type Value } from '../cedar/value.ts'
-import { jcs } from '../durable/hash.ts'
+import { jcs } from '../durable/jcs.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import { SESSION } from '../settle/program.ts'
 import type { Ask } from './ask.ts'

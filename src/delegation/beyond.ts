@@ -1,5 +1,5 @@
 import type { ActionType, Schema } from '../cedar/schema.ts'
-import { jcs } from '../durable/hash.ts'
+import { jcs } from '../durable/jcs.ts'
 import type { Grant, GrantItem } from '../identity/grant.ts'
 import { actionsNamed } from '../identity/grant-policy.ts'
 import { isWithin } from './within.ts'

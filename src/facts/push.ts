@@ -1,5 +1,6 @@
 import * as v from 'valibot'
-import { jcs, sha256 } from '../durable/hash.ts'
+import { sha256 } from '../durable/hash.ts'
+import { jcs } from '../durable/jcs.ts'
 import { uidText } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import type { Entry } from './ledger.ts'

@@ -39,6 +39,7 @@ export type Known = {
   claims: ReadonlyMap<string, { verdict: Verdict; json: unknown }>
 }
 
+/** Members stand in the order of their names, as they are hashed. */
 export const recordsOf = ({ findings, entities, claims }: Known): FactRecord[] => {
   const records: FactRecord[] = []
   for (const [name, finding] of findings) {
@@ -47,15 +48,15 @@ export const recordsOf = ({ findings, entities, claims }: Known): FactRecord[] =
     const claimed = claim && { claimed: claim.json }
     if (finding.status === 'known') {
       const tells = status === 'contradicted' || finding.fact.from === 'attestation'
-      records.push({ name, status, ...claimed, facts: [tells ? told(finding.fact) : cited(finding.fact)] })
+      records.push({ ...claimed, facts: [tells ? told(finding.fact) : cited(finding.fact)], name, status })
     } else {
       const entity = entities.get(name)
-      const about = entity && { entity: { type: entity.type, id: entity.id } }
-      records.push({ name, status, ...claimed, ...about, facts: finding.facts.map(told) })
+      const about = entity && { entity: { id: entity.id, type: entity.type } }
+      records.push({ ...claimed, ...about, facts: finding.facts.map(told), name, status })
     }
   }
   for (const [name, { verdict, json }] of claims) {
-    if (!findings.has(name)) records.push({ name, status: verdict, claimed: json, facts: [] })
+    if (!findings.has(name)) records.push({ claimed: json, facts: [], name, status: verdict })
   }
   return records
 }
@@ -68,15 +69,15 @@ export const claimsIn = (secrets: Readonly<Record<string, object | undefined>>):
   return records.filter((record): record is ClaimRecord => 'claimed' in record)
 }
 
-export const cited = ({ id, hash, source, from }: Fact): Cited => ({ id, hash, source, from })
+export const cited = ({ id, hash, source, from }: Fact): Cited => ({ from, hash, id, source })
 
 export const told = ({ id, hash, source, json, observedAt, validUntil, evidence, from }: Fact): Told => ({
-  id,
-  hash,
-  source,
-  value: json,
-  observed_at: observedAt,
-  valid_until: validUntil,
   ...(evidence !== undefined && { evidence }),
   from,
+  hash,
+  id,
+  observed_at: observedAt,
+  source,
+  valid_until: validUntil,
+  value: json,
 })

@@ -1,5 +1,6 @@
 import type { EntityUid } from '../cedar/json.ts'
-import { contentHash, jcs } from '../durable/hash.ts'
+import { contentHash } from '../durable/hash.ts'
+import { jcs } from '../durable/jcs.ts'
 import { type Known, type Told, told } from './record.ts'
 import type { Fact, Finding, Verdict } from './verdict.ts'
 

@@ -43,16 +43,22 @@ export const findingOf = (
   const inScope = said.filter(fact => sources.get(fact.source)?.speaksOf(fact.entity.type, fact.predicate))
   if (inScope.length === 0) return { status: 'out_of_scope', facts: said }
   const fresh = inScope.filter(fact => holdsUntil(declared, fact) > now && fact.observedAt <= now + SKEW_MS)
-  if (fresh.length === 0) return { status: 'stale', facts: inScope }
+  const [only] = fresh
+  if (!only) return { status: 'stale', facts: inScope }
+  if (fresh.length === 1) return knownBy(declared, only)
   const rankOf = (fact: Fact) => sources.get(fact.source)?.rank ?? -1
   const highest = Math.max(...fresh.map(rankOf))
   const latestFirst = fresh.filter(fact => rankOf(fact) === highest).toSorted(byObservation)
-  const [latest] = latestFirst
-  if (!latest) return { status: 'stale', facts: inScope }
+  const latest = latestFirst[0] ?? only
   const disagrees = latestFirst.some(fact => !agrees(fact.value, latest.value, { ...declared, sets: 'equal' }))
   if (disagrees && declared.among_equals === 'dispute') return { status: 'disputed', facts: latestFirst }
-  return { status: 'known', fact: { ...latest, validUntil: holdsUntil(declared, latest) } }
+  return knownBy(declared, latest)
 }
+
+const knownBy = (declared: Declared, fact: Fact): Finding => ({
+  status: 'known',
+  fact: { ...fact, validUntil: holdsUntil(declared, fact) },
+})
 
 /** Clocks differ: an observation from a little later than now is one from now. */
 export const SKEW_MS = 60_000

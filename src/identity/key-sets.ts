@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import * as v from 'valibot'
-import { jcs } from '../durable/hash.ts'
+import { jcs } from '../durable/jcs.ts'
 import { nameOf } from '../durable/names.ts'
 import type { OutgoingLimits } from '../outgoing/fetch.ts'
 import type { Issuer } from '../policy/tenant.ts'

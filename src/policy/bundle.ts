@@ -1,6 +1,7 @@
 import * as v from 'valibot'
 import type { EntityJson, PolicySetJson, SchemaJson } from '../cedar/json.ts'
-import { jcs, sha256 } from '../durable/hash.ts'
+import { sha256 } from '../durable/hash.ts'
+import { jcs } from '../durable/jcs.ts'
 import { Facts } from '../facts/declarations.ts'
 import { Tenant } from './tenant.ts'
 

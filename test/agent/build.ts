@@ -31,7 +31,7 @@ export const callOf = (
   items: DecideItem[],
   more: Partial<DecideCall> = {},
 ): DecideCall => ({
-  v: 1,
+  v: 2,
   tenant,
   agent,
   bundle: { seq: 1, hash: 'bundle-1' },
@@ -49,7 +49,7 @@ export const item = (more: Partial<DecideItem> = {}): DecideItem => {
     actionHash: crypto.randomUUID(),
     program: allowing,
     body: { caller: 'issuer/agent', action: 'refund', resource: commitment(resource) },
-    secrets: { resource },
+    secrets: JSON.stringify({ resource }),
     permitMs: 60_000,
     ...more,
   }

@@ -64,6 +64,16 @@ it('keeps the exact texts, and what they are searched by beside them', async () 
   expect(second).toMatchObject({ seq: 2, prev: receipt?.hash, outcome: 'deny', user: null })
 })
 
+it('keeps numbers and characters as they were written', async () => {
+  const numbers = [0, -1, 0.1, 1e-7, 5e-324, 1e21, 1.7976931348623157e308, 9007199254740991]
+  const texts = ['\u0000\u001f\u007f', '\u2028\u2029', '\u{1F600}\uFFFF', '"/\\\b\f\n\r\t', '']
+  const call = chainOf([{ body: { numbers, texts, nested: [[], {}, null, true, { '': { '\u{1F600}': [false] } }] } }])
+  await newCollector().collect(call)
+  const [row] = await rowsOf(call)
+  expect(row?.body).toBe(call.receipts[0]?.body)
+  expect(row?.secrets).toBe(call.receipts[0]?.secrets)
+})
+
 it('writes each receipt once, however often it is sent', async () => {
   const collector = newCollector()
   const call = chainOf([{}, {}])

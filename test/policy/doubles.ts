@@ -1,4 +1,4 @@
-import { jcs } from '../../src/durable/hash.ts'
+import { jcs } from '../../src/durable/jcs.ts'
 import { nameOf } from '../../src/durable/names.ts'
 import { type Bundle, writeBundle } from '../../src/policy/bundle.ts'
 import type { SourceIo } from '../../src/policy/source.ts'

@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { jcs } from '../../durable/hash.ts'
+import { jcs } from '../../durable/jcs.ts'
 
 /**
  * What a leaf of the log stands for, as JSON text in JCS form: a receipt, by its place and its link's hash; or a key

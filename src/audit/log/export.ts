@@ -1,5 +1,5 @@
 import type { AgentObject } from '../../agent/object.ts'
-import { jcs } from '../../durable/hash.ts'
+import { jcs } from '../../durable/jcs.ts'
 import type { Columns } from '../columns.ts'
 import type { Body, StoredReceipt } from '../receipt.ts'
 import { type LogReader, readTile } from './bucket.ts'

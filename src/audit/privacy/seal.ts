@@ -1,6 +1,6 @@
 import { base64url } from 'jose'
 import type { EntityUid } from '../../cedar/json.ts'
-import { jcs } from '../../durable/hash.ts'
+import { jcs } from '../../durable/jcs.ts'
 import { uidText } from '../../identity/uid.ts'
 import type { Privacy } from '../../policy/tenant.ts'
 import { textOf } from '../columns.ts'
