@@ -1,6 +1,7 @@
 import { callExtension } from './extensions.ts'
 import { isFault } from './fault.ts'
 import { type CedarValueJson, FormatError } from './json.ts'
+import { step } from './pointer.ts'
 import type { EntityReferenceType, ExtensionType, RecordType, Type } from './schema.ts'
 import { CONSTRUCTORS } from './typed.ts'
 import { type CedarRecord, entityRef, isObject, recordOf, setOf, type Value, valueFromJson } from './value.ts'
@@ -109,15 +110,15 @@ function readEntity(type: EntityReferenceType, json: unknown, pointer: string, p
   const before = problems.length
   for (const name of Object.keys(json)) if (name !== 'type' && name !== 'id') undeclared(problems, pointer, name)
   for (const name of ['type', 'id']) {
-    if (!Object.hasOwn(json, name)) problem(problems, step(pointer, name), 'missing', 'String')
-    else if (typeof json[name] !== 'string') problem(problems, step(pointer, name), 'mistyped', 'String')
+    if (!Object.hasOwn(json, name)) problem(problems, pointer + step(name), 'missing', 'String')
+    else if (typeof json[name] !== 'string') problem(problems, pointer + step(name), 'mistyped', 'String')
   }
   if (problems.length > before) return undefined
   const { type: actual, id } = json
   if (typeof id !== 'string') return undefined
-  if (actual !== type.name) return problem(problems, step(pointer, 'type'), 'mistyped', type.name)
+  if (actual !== type.name) return problem(problems, pointer + step('type'), 'mistyped', type.name)
   if (type.ids?.includes(id) === false) {
-    return problem(problems, step(pointer, 'id'), 'malformed', `one of ${type.ids.join(', ')}`)
+    return problem(problems, pointer + step('id'), 'malformed', `one of ${type.ids.join(', ')}`)
   }
   return entityRef(type.name, id)
 }
@@ -127,16 +128,16 @@ function readRecord(type: RecordType, json: unknown, pointer: string, problems: 
   const fields: [string, Value][] = []
   for (const [name, attribute] of type.attributes) {
     if (!Object.hasOwn(json, name)) {
-      if (attribute.required) problem(problems, step(pointer, name), 'missing', describe(attribute.type))
+      if (attribute.required) problem(problems, pointer + step(name), 'missing', describe(attribute.type))
       continue
     }
-    const value = read(attribute.type, json[name], step(pointer, name), problems)
+    const value = read(attribute.type, json[name], pointer + step(name), problems)
     if (value !== undefined) fields.push([name, value])
   }
   for (const name of Object.keys(json)) {
     if (type.attributes.has(name)) continue
     const value = type.open
-      ? readUntyped(json[name], step(pointer, name), problems)
+      ? readUntyped(json[name], pointer + step(name), problems)
       : undeclared(problems, pointer, name)
     if (value !== undefined) fields.push([name, value])
   }
@@ -185,14 +186,10 @@ function mistyped(type: Type, pointer: string, problems: Problem[]): undefined {
 }
 
 function undeclared(problems: Problem[], pointer: string, name: string): undefined {
-  return problem(problems, step(pointer, name), 'undeclared', 'nothing by this name')
+  return problem(problems, pointer + step(name), 'undeclared', 'nothing by this name')
 }
 
 function problem(problems: Problem[], pointer: string, code: ProblemCode, expected: string): undefined {
   problems.push({ pointer, code, expected })
   return undefined
-}
-
-function step(pointer: string, name: string): string {
-  return `${pointer}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
 }

@@ -1,4 +1,5 @@
 import * as v from 'valibot'
+import { pointerTo } from '../cedar/pointer.ts'
 import { isObject } from '../cedar/value.ts'
 import { type Refusal, refusal } from './refusal.ts'
 
@@ -46,7 +47,7 @@ export const read = <S extends v.GenericSchema>(schema: S, json: unknown, at = '
   if (result.success) return result.output
   const [issue] = result.issues
   const path = issue.path ?? []
-  const pointer = path.map(({ key }) => `/${String(key).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
+  const pointer = pointerTo(path.map(({ key }) => String(key)))
   const detail = issue.expected === 'never' ? 'there is no such member' : issue.message
   return refusal(400, 'malformed_request', { pointer: at + pointer, detail })
 }

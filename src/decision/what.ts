@@ -1,6 +1,7 @@
 import { convert, convertRecord, type Problem } from '../cedar/convert.ts'
 import { type EntityData, type EntityStore, entityData, overlay } from '../cedar/entities.ts'
 import type { EntityUid } from '../cedar/json.ts'
+import { step } from '../cedar/pointer.ts'
 import type { ActionType, RecordType, Schema } from '../cedar/schema.ts'
 import { type CedarRecord, type EntityRef, entityRef, recordOf, unknown, type Value } from '../cedar/value.ts'
 import { jcs } from '../durable/jcs.ts'
@@ -162,10 +163,8 @@ const inexact = (json: unknown, pointer: string): Problem[] => {
     return exact ? [] : [{ pointer, code: 'malformed', expected: 'an integer within ±(2^53-1)' }]
   }
   if (typeof json !== 'object' || json === null) return []
-  return Object.entries(json).flatMap(([name, value]) => inexact(value, `${pointer}/${escaped(name)}`))
+  return Object.entries(json).flatMap(([name, value]) => inexact(value, pointer + step(name)))
 }
-
-const escaped = (name: string): string => name.replaceAll('~', '~0').replaceAll('/', '~1')
 
 const settleArguments = (type: RecordType, json: unknown, problems: Problem[]): CedarRecord | undefined => {
   const read = convertRecord(type, json, '/action/properties')
@@ -202,7 +201,7 @@ const attributesOf = (
   const found: Attributes = []
   for (const [name, { type }] of shape ?? []) {
     if (!Object.hasOwn(properties, name)) continue
-    const read = convert(type, properties[name], `${at}/${escaped(name)}`)
+    const read = convert(type, properties[name], at + step(name))
     if (read.ok) found.push([name, read.value])
     else problems.push(...read.problems)
   }

@@ -22,8 +22,18 @@ const copies = new LRUCache<string, Copy>({
 })
 
 /** Under another bundle other sources count and values have other types, so its copies are others. */
-export const keyOf = (tenant: string, bundle: string, entity: string, predicate: string): string =>
-  JSON.stringify([tenant, bundle, entity, predicate])
+export const keysOf = (tenant: string, bundle: string) => {
+  const about = new Map<string, string>()
+  return (entity: string, predicate: string): string => {
+    let start = about.get(entity)
+    if (start === undefined) {
+      // no array of JSON begins another, so what follows can't be taken for a part of it
+      start = JSON.stringify([tenant, bundle, entity])
+      about.set(entity, start)
+    }
+    return start + predicate
+  }
+}
 
 export const copyOf = (key: string, maxAgeMs: number, now: number): Copy | undefined => {
   const copy = copies.get(key)

@@ -3,7 +3,7 @@ import type { EntityUid } from '../cedar/json.ts'
 import { withDeadline } from '../durable/deadline.ts'
 import { uidText } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'
-import { copyOf, keep, keyOf } from './cache.ts'
+import { copyOf, keep, keysOf } from './cache.ts'
 import { latestOf, type Row } from './ledger.ts'
 import type { Declared } from './load.ts'
 import { type Fact, type Finding, findingOf } from './verdict.ts'
@@ -39,7 +39,8 @@ const DEADLINE_MS = 2_000
  */
 export const find = async (wanted: readonly Wanted[], { db, tenant, bundle, now }: Reading): Promise<Found> => {
   const { facts } = bundle
-  const keys = wanted.map(({ entity, declared }) => keyOf(tenant, bundle.hash, uidText(entity), declared.predicate))
+  const keyOf = keysOf(tenant, bundle.hash)
+  const keys = wanted.map(({ entity, declared }) => keyOf(uidText(entity), declared.predicate))
   const settled = wanted.map(({ declared, attested, maxCacheMs, maxAgeMs = Number.POSITIVE_INFINITY }, index) => {
     const copy = maxCacheMs > 0 ? copyOf(keys[index] ?? '', maxCacheMs, now) : undefined
     if (!copy && !outranks(attested, declared, bundle)) return undefined
@@ -56,7 +57,7 @@ export const find = async (wanted: readonly Wanted[], { db, tenant, bundle, now 
   const looked = await look(db, tenant, wants, [...facts.sources.keys()], now)
   const read = new Map<string, readonly Fact[]>()
   if (looked) {
-    const byKey = Map.groupBy(looked.rows, ({ entity, predicate }) => keyOf(tenant, bundle.hash, entity, predicate))
+    const byKey = Map.groupBy(looked.rows, ({ entity, predicate }) => keyOf(entity, predicate))
     for (const [key, { entity }] of open) {
       const said = (byKey.get(key) ?? []).flatMap(row => factOf(row, entity, bundle))
       read.set(key, said)

@@ -1,3 +1,4 @@
+import { pointerTo } from '../cedar/pointer.ts'
 import { type Refusal, refusal } from '../decision/refusal.ts'
 
 export const MAX_BODY_BYTES = 64 * 1024
@@ -24,7 +25,7 @@ type Frame = { keys: Set<string> | undefined; at: string | number }
 /** The first ambiguous place of a text that is known to be JSON. */
 const ambiguity = (text: string): Refusal | undefined => {
   const frames: Frame[] = []
-  const pointer = () => frames.map(({ at }) => `/${String(at).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
+  const pointer = () => pointerTo(frames.map(({ at }) => at))
   const wrong = (detail: string) => refusal(400, 'malformed_json', { pointer: pointer(), detail })
   let expectKey = false
   for (let at = 0; at < text.length; at++) {

@@ -1,4 +1,5 @@
 import type { Problem } from '../../cedar/convert.ts'
+import { pointerTo } from '../../cedar/pointer.ts'
 import type { Ask } from '../../decision/ask.ts'
 import type { Privacy } from '../../policy/tenant.ts'
 
@@ -15,7 +16,7 @@ export type Kept = {
 }
 
 export const redact = (ask: Ask, privacy: Privacy | undefined): Kept => {
-  const masking: Masking = { names: namesOf(privacy), problems: [], left: MOST_VALUES }
+  const masking: Masking = { names: namesOf(privacy), problems: [], left: MOST_VALUES, path: [] }
   try {
     const kept = maskAsk(ask, masking)
     const masked = masking.problems.length > 0
@@ -31,7 +32,13 @@ export const redact = (ask: Ask, privacy: Privacy | undefined): Kept => {
   }
 }
 
-type Masking = { names: ReadonlySet<string>; problems: Problem[]; left: number }
+type Masking = {
+  names: ReadonlySet<string>
+  problems: Problem[]
+  left: number
+  /** Where in the request it is looked. */
+  path: (string | number)[]
+}
 
 const MOST_VALUES = 50_000
 const MOST_DEPTH = 64
@@ -95,52 +102,69 @@ const CARD = /\b(?:\d[ -]?){12,18}\d\b/g
 
 const maskAsk = (ask: Ask, masking: Masking): Ask => {
   const { subject, action, resource, context } = ask
-  const record = (value: Record<string, unknown>, at: string) => maskRecord(value, at, masking, 1)
+  const record = (value: Record<string, unknown>, ...at: string[]) =>
+    within(masking, at, () => maskRecord(value, masking, 1))
   return {
     ...ask,
     subject: {
       ...subject,
-      ...(subject.properties && { properties: record(subject.properties, '/subject/properties') }),
+      ...(subject.properties && { properties: record(subject.properties, 'subject', 'properties') }),
     },
-    action: { ...action, ...(action.properties && { properties: record(action.properties, '/action/properties') }) },
+    action: { ...action, ...(action.properties && { properties: record(action.properties, 'action', 'properties') }) },
     resource: {
       ...resource,
-      id: maskText(resource.id, '/resource/id', masking),
-      ...(resource.properties && { properties: record(resource.properties, '/resource/properties') }),
+      id: within(masking, ['resource', 'id'], () => maskText(resource.id, masking)),
+      ...(resource.properties && { properties: record(resource.properties, 'resource', 'properties') }),
     },
-    ...(context && { context: record(context, '/context') }),
+    ...(context && { context: record(context, 'context') }),
   }
 }
 
-const maskRecord = (value: Record<string, unknown>, at: string, masking: Masking, depth: number) =>
-  Object.fromEntries(
-    Object.entries(value).map(([name, member]) => {
-      const pointer = `${at}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
-      const named = masking.names.has(plain(name)) && member !== null && member !== '' && typeof member !== 'boolean'
-      return [name, named ? masked('named', pointer, masking) : mask(member, pointer, masking, depth)]
-    }),
-  )
+/** What goes wrong in it leaves the path as it is: nothing more is looked at. */
+const within = <T>({ path }: Masking, at: readonly (string | number)[], look: () => T): T => {
+  path.push(...at)
+  const found = look()
+  path.length -= at.length
+  return found
+}
 
-const mask = (value: unknown, at: string, masking: Masking, depth: number): unknown => {
-  if (--masking.left < 0 || depth > MOST_DEPTH) throw new RangeError('more than can be looked through')
-  if (typeof value === 'string') return maskText(value, at, masking)
-  if (Array.isArray(value)) return value.map((item, index) => mask(item, `${at}/${index}`, masking, depth + 1))
-  if (typeof value === 'object' && value !== null) {
-    return maskRecord({ ...value }, at, masking, depth + 1)
+const maskRecord = (value: Record<string, unknown>, masking: Masking, depth: number) => {
+  const kept: [string, unknown][] = []
+  for (const [name, member] of Object.entries(value)) {
+    masking.path.push(name)
+    const named = member !== null && member !== '' && typeof member !== 'boolean' && isNamed(name, masking)
+    kept.push([name, named ? masked('named', masking) : mask(member, masking, depth)])
+    masking.path.pop()
   }
+  return Object.fromEntries(kept)
+}
+
+const isNamed = (name: string, { names }: Masking): boolean => names.has(PLAIN.test(name) ? name : plain(name))
+
+/** Names that stand in no other way in the list. */
+const PLAIN = /^[a-z0-9]*$/
+
+const mask = (value: unknown, masking: Masking, depth: number): unknown => {
+  if (--masking.left < 0 || depth > MOST_DEPTH) throw new RangeError('more than can be looked through')
+  if (typeof value === 'string') return maskText(value, masking)
+  if (Array.isArray(value)) {
+    return value.map((item, index) => within(masking, [index], () => mask(item, masking, depth + 1)))
+  }
+  if (typeof value === 'object' && value !== null) return maskRecord({ ...value }, masking, depth + 1)
   return value
 }
 
 /** The least that any form has: `ab://c:d@`. */
 const SHORTEST = 9
 
-const maskText = (text: string, at: string, masking: Masking): string => {
+const maskText = (text: string, masking: Masking): string => {
   if (text.length < SHORTEST) return text
   const form = FORMS.find(([, pattern]) => pattern.test(text))?.[0] ?? (hasCard(text) ? 'card_number' : undefined)
-  return form === undefined ? text : masked(form, at, masking)
+  return form === undefined ? text : masked(form, masking)
 }
 
-const masked = (form: string, pointer: string, { problems }: Masking): string => {
+const masked = (form: string, { problems, path }: Masking): string => {
+  const pointer = pointerTo(path)
   problems.push({ pointer, code: 'malformed', expected: `no credential (${form})` })
   return `[masked: ${form}]`
 }

@@ -1,4 +1,5 @@
 import * as v from 'valibot'
+import { pointerTo } from '../../cedar/pointer.ts'
 import { type Diagnostic, error } from './diagnostic.ts'
 import { readJson } from './json-text.ts'
 import { type Place, placeAt, type SourceText } from './source-text.ts'
@@ -18,17 +19,17 @@ export const parseJsonFile = <S extends v.GenericSchema>(file: SourceText, schem
 }
 
 const describe = (issue: v.BaseIssue<unknown>, placeOf: (pointer: string) => Place): Diagnostic => {
-  const steps = (issue.path ?? []).map(({ key }) => String(key).replaceAll('~', '~0').replaceAll('/', '~1'))
-  const pointerOf = (parts: string[]) => parts.map(part => `/${part}`).join('')
-  const place = placeOf(pointerOf(steps))
+  const members = (issue.path ?? []).map(({ key }) => String(key))
+  const outside = pointerTo(members.slice(0, -1)) || 'this file'
+  const place = placeOf(pointerTo(members))
   if (issue.type.endsWith('object') && issue.expected === 'never') {
-    return error(`${steps.at(-1)} is not a member of ${pointerOf(steps.slice(0, -1)) || 'this file'}`, { place })
+    return error(`${members.at(-1)} is not a member of ${outside}`, { place })
   }
   if (issue.type.endsWith('object') && issue.received === 'undefined') {
-    return error(`${pointerOf(steps.slice(0, -1)) || 'this file'} lacks the member ${issue.expected}`, { place })
+    return error(`${outside} lacks the member ${issue.expected}`, { place })
   }
   const problem = issue.message.startsWith('Invalid ')
     ? `expected ${issue.expected}, found ${issue.received}`
     : issue.message
-  return error(steps.length === 0 ? problem : `${pointerOf(steps)}: ${problem}`, { place })
+  return error(members.length === 0 ? problem : `${pointerTo(members)}: ${problem}`, { place })
 }

@@ -1,3 +1,4 @@
+import { step } from '../../cedar/pointer.ts'
 import type { Range } from './source-text.ts'
 
 /**
@@ -62,7 +63,7 @@ export const readJson = (text: string): JsonText => {
       space()
       if (text[at] !== ':') fail('a colon')
       at++
-      entries.set(key, readValue(`${pointer}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`, depth + 1))
+      entries.set(key, readValue(pointer + step(key), depth + 1))
     }
     return Object.fromEntries(entries)
   }
