@@ -6,6 +6,8 @@ export type Target = {
   port: number
   /** By agent: the requests that its connections send in turn. */
   requests: readonly (readonly Buffer[])[]
+  /** How many of what is counted one request asks for; one where it isn't said. */
+  each?: number
   /** Whether an answer's body says what it must. Anything else fails the benchmark. */
   isRight: (body: Buffer) => boolean
 }
