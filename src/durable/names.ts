@@ -26,10 +26,16 @@ export const nameOf = (kind: Kind, tenant: string, ...parts: readonly string[]):
   const text = JSON.stringify([kind, tenant, ...parts])
   const known = names.get(text)
   if (known !== undefined) return known
-  const name = sha256(text)
+  const name = PUSHED.has(kind) ? asArgument(sha256(text)) : sha256(text)
   names.set(text, name)
   return name
 }
+
+/** What `countersign push` writes. wrangler, which it goes through, takes a key that begins with a dash for an option. */
+const PUSHED: ReadonlySet<Kind> = new Set(['pointer', 'bundle'])
+
+/** One character longer than any hash, so it is no other's name; all other names stay as they always were. */
+const asArgument = (hash: string): string => (hash.startsWith('-') ? `_${hash}` : hash)
 
 /** Most calls ask for the names of the few agents that are busy. */
 const names = new LRUCache<string, string>({ max: 2_048 })

@@ -5,10 +5,13 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { decodeJwt } from 'jose'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { issuerKeyPath } from '../../src/cli/development.ts'
+import { compile } from '../../src/cli/compile.ts'
+import { issuerKeyPath, withDevelopmentIssuer } from '../../src/cli/development.ts'
 import { exit } from '../../src/cli/exit.ts'
 import { pointerOf, storedBundle } from '../../src/cli/publish.ts'
 import { createWrangler } from '../../src/cli/wrangler.ts'
+import { sha256 } from '../../src/durable/hash.ts'
+import { writeBundle } from '../../src/policy/bundle.ts'
 import { loadBundle } from '../../src/policy/load.ts'
 import { makeFolder } from './folder.ts'
 
@@ -69,6 +72,34 @@ it('pushes a folder, says what changed, and pushes nothing twice', async () => {
     active: { seq: 2 },
     activations: [{ seq: 2 }, { seq: 1, hash, pushed_by: "o'neil", note: "it's the first" }],
   })
+})
+
+it('pushes and rolls back where the keys hash to what looks like an option', async () => {
+  const { dir, remove } = makeFolder()
+  const { bundle } = await compile(dir, { local: true })
+  if (bundle === undefined) throw new Error('the folder is wrong')
+  const pushed = await withDevelopmentIssuer(bundle)
+  const isDashed = (...parts: string[]) => sha256(JSON.stringify(parts)).startsWith('-')
+  const hashFor = (tenant: string) => writeBundle({ ...pushed, settings: { ...pushed.settings, tenant } }).hash
+  const tenant = Array.from({ length: 100_000 }, (_, number) => `dashed-${number}`).find(
+    name => isDashed('pointer', name) && isDashed('bundle', name, hashFor(name)),
+  )
+  if (tenant === undefined) throw new Error('no tenant has such keys')
+  const of = [...here, '--tenant', tenant]
+
+  const first = await countersign('push', dir, ...of)
+  expect(first.err).toBe('')
+  expect(first.out).toContain(`pushed: activation 1 of ${tenant}`)
+  const hash = hashFor(tenant)
+  expect(await pointerOf(wrangler, tenant)).toMatchObject({ seq: 1, hash })
+  expect(await storedBundle(wrangler, tenant, hash)).toBeDefined()
+  remove()
+
+  const { dir: changed, ...other } = makeFolder({ 'rules.cedar': '@id("b") permit (principal, action, resource);' })
+  expect((await countersign('push', changed, ...of)).out).toContain(`pushed: activation 2 of ${tenant}`)
+  other.remove()
+  expect((await countersign('rollback', '1', ...of)).out).toContain(`rolled back: activation 3 of ${tenant}`)
+  expect(await pointerOf(wrangler, tenant)).toMatchObject({ seq: 3, hash })
 })
 
 it('pushes nothing that has errors', async () => {
