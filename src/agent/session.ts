@@ -137,14 +137,27 @@ export const traceSession = (
   let [prev, content]: [string, Content | undefined] = [GENESIS, undefined]
   let wrong: number | undefined
   for (const [index, step] of steps.entries()) {
-    const entry: Entry = JSON.parse(step.entry)
-    content = after(content, entry)
-    const right = step.seq === index + 1 && step.prev === prev && linkHash(id, step, content) === step.hash
-    if (!right) wrong ??= index + 1
+    const next = followed(id, content, step)
+    if (step.seq !== index + 1 || step.prev !== prev || next?.hash !== step.hash) wrong ??= index + 1
+    content = next?.content ?? content
     prev = step.hash
   }
   if (!content || prev !== row.hash || jcs(content) !== jcs(contentOf(row))) wrong ??= steps.length
   return { state: JSON.parse(row.state), steps, ...(wrong !== undefined && { wrong }) }
+}
+
+/** What a step leads to, and its link; `undefined` where nothing can be made of it: then nobody wrote it who may. */
+const followed = (
+  session: string,
+  before: Content | undefined,
+  step: StoredStep,
+): { content: Content; hash: string } | undefined => {
+  try {
+    const content = after(before, JSON.parse(step.entry))
+    return { content, hash: linkHash(session, step, content) }
+  } catch {
+    return undefined
+  }
 }
 
 /** `context.session`, as policies read it. */

@@ -94,6 +94,7 @@ describe('R2', () => {
 
   it.each([
     ['an entry', "UPDATE session_step SET entry = replace(entry, 'a1', 'a9') WHERE seq = 1", 1, 'permitted'],
+    ['an entry until nothing can be read of it', "UPDATE session_step SET entry = 'x' WHERE seq = 2", 2, 'permitted'],
     ['a link', "UPDATE session_step SET hash = 'x' WHERE seq = 2", 2, 'permitted'],
     ['the state', "UPDATE session SET state = replace(state, 'internal', 'public')", 3, 'session_tampered'],
     ['the last step', 'DELETE FROM session_step WHERE seq = 3', 2, 'session_tampered'],
