@@ -10,6 +10,7 @@ import { factsOf } from '../facts/ledger.ts'
 import { authenticated, sourceIo } from './authenticated.ts'
 import { json, problems } from './describe.ts'
 import { problem } from './problem.ts'
+import { ToldFact, toldFact } from './told-fact.ts'
 import type { AppEnv } from './types.ts'
 
 const Judgement = v.object({
@@ -26,7 +27,16 @@ const Again = v.object({
   same: v.boolean(),
   /** It hung on more than the receipt holds: limits, the agent's standing, its other decisions. */
   hangs_on_state: v.boolean(),
-  facts: v.array(v.record(v.string(), v.unknown())),
+  /** What it relied upon. */
+  facts: v.array(
+    v.object({
+      name: v.string(),
+      status: v.string(),
+      claimed: v.optional(v.unknown()),
+      entity: v.optional(v.object({ type: v.string(), id: v.string() })),
+      facts: v.array(ToldFact),
+    }),
+  ),
 })
 
 /** The record put to the test: decisions judged again on what they were judged on. */
@@ -50,7 +60,11 @@ export const again = new Hono<AppEnv>().get(
     const opened = { ...receipt, secrets: await openSecrets(receipt.secrets, vault) }
     const judged = await judgeAgain(opened, bundle, ids => factsOf(c.env.DB, tenant, ids))
     if (typeof judged === 'string') return problem(refusal(409, judged))
-    return c.json({ evaluation_id: id, ...judged } satisfies v.InferOutput<typeof Again>)
+    return c.json({
+      evaluation_id: id,
+      ...judged,
+      facts: judged.facts.map(fact => ({ ...fact, facts: fact.facts.map(toldFact) })),
+    } satisfies v.InferOutput<typeof Again>)
   },
 )
 

@@ -1,7 +1,7 @@
 import { type Context, Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
-import type { OutPermit } from '../agent/call.ts'
+import type { Status } from '../agent/call.ts'
 import { read } from '../decision/ask.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
 import { noteTaking } from '../delegation/noted.ts'
@@ -13,7 +13,9 @@ import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { inQuery, json, jsonBody, problems } from './describe.ts'
 import { problem } from './problem.ts'
+import { TraceAnswer, traceAnswer } from './session-answer.ts'
 import { takingIo } from './taking.ts'
+import { Time, timeText } from './time.ts'
 import type { AppEnv } from './types.ts'
 
 /** Why an admin does it. */
@@ -28,10 +30,10 @@ const Resume = v.object({
 const Standing = v.object({
   suspended: v.boolean(),
   /** When it was last suspended or resumed, and by whom. */
-  since: v.optional(v.pipe(v.string(), v.isoTimestamp())),
+  since: v.optional(Time),
   by: v.optional(v.string()),
   /** Every decision of this agent from then on sees it. */
-  confirmed_at: v.pipe(v.string(), v.isoTimestamp()),
+  confirmed_at: Time,
   /** Whether this call changed it; repeating one changes nothing. */
   changed: v.boolean(),
   /** How many other agents hold something that comes from it, and were told. */
@@ -40,12 +42,25 @@ const Standing = v.object({
   events_lifted: v.optional(v.boolean()),
 })
 
-/** A step of a session, as it was. */
-const Trace = v.object({
-  state: v.record(v.string(), v.unknown()),
-  steps: v.array(v.object({ seq: v.number(), prev: v.string(), hash: v.string(), entry: v.unknown() })),
-  /** The first step that isn't what the others lead to; absent where all are. */
-  wrong: v.optional(v.number()),
+/** An object's own account of the agent; what it never had is absent. */
+const Agent = v.object({
+  agent: v.object({ type: v.string(), id: v.string() }),
+  suspended: v.boolean(),
+  /** When it was last suspended or resumed, and by whom. */
+  since: v.optional(Time),
+  by: v.optional(v.string()),
+  /** The newest bundle that it has seen. */
+  bundle: v.optional(v.object({ seq: v.number(), hash: v.string() })),
+  /** The last receipt of its chain. */
+  head: v.optional(v.object({ seq: v.number(), hash: v.string(), at: Time })),
+  /** Receipts that D1 hasn't confirmed, and when the oldest of them was made. */
+  unflushed: v.object({ count: v.number(), since: v.optional(Time) }),
+  /** Those that haven't lapsed, the newest first. */
+  permits: v.array(v.object({ evaluation_id: v.string(), expires_at: Time })),
+  /** How many outcomes should have been reported by now. */
+  overdue: v.number(),
+  /** Where the record contradicted the chain. */
+  fork: v.optional(v.number()),
 })
 
 const described = (summary: string) =>
@@ -66,15 +81,13 @@ export const agents = new Hono<AppEnv>()
     '/v1/agents/:type/:id',
     describeRoute({
       summary: "The agent's standing, the head of its chain and its unflushed receipts",
-      responses: { 200: json('The agent', v.record(v.string(), v.unknown())), ...problems(401, 403, 404) },
+      responses: { 200: json('The agent', Agent), ...problems(401, 403, 404) },
     }),
     async c => {
       const agent = agentOf(c)
       if (!known(c, agent)) return problem(refusal(404, 'not_found'))
       const status = await c.env.AGENT.getByName((await actorAt(c, agent)).name).status()
-      return status
-        ? c.json({ agent, ...status, permits: status.permits.map(shown) })
-        : problem(refusal(404, 'not_found'))
+      return status ? c.json(agentAnswer(agent, status)) : problem(refusal(404, 'not_found'))
     },
   )
   .get(
@@ -82,21 +95,33 @@ export const agents = new Hono<AppEnv>()
     describeRoute({
       summary: 'What a session is remembered by, step by step',
       parameters: inQuery(v.object({ id: v.string() })),
-      responses: { 200: json('The session', Trace), ...problems(401, 403, 404) },
+      responses: { 200: json('The session', TraceAnswer), ...problems(401, 403, 404) },
     }),
     async c => {
       const agent = agentOf(c)
       if (!known(c, agent)) return problem(refusal(404, 'not_found'))
       const object = c.env.AGENT.getByName((await actorAt(c, agent)).name)
       const trace = await object.session(c.req.query('id') ?? '')
-      if (!trace) return problem(refusal(404, 'not_found'))
-      return c.json({ ...trace, steps: trace.steps.map(step => ({ ...step, entry: JSON.parse(step.entry) })) })
+      return trace ? c.json(traceAnswer(trace)) : problem(refusal(404, 'not_found'))
     },
   )
 
-const shown = ({ evaluationId, expiresAt }: OutPermit) => ({
-  evaluation_id: evaluationId,
-  expires_at: new Date(expiresAt).toISOString(),
+const agentAnswer = (
+  agent: { type: string; id: string },
+  { since, head, unflushed, permits, ...status }: Status,
+): v.InferOutput<typeof Agent> => ({
+  agent,
+  ...status,
+  ...(since !== undefined && { since: timeText(since) }),
+  ...(head && { head: { ...head, at: timeText(head.at) } }),
+  unflushed: {
+    count: unflushed.count,
+    ...(unflushed.since !== undefined && { since: timeText(unflushed.since) }),
+  },
+  permits: permits.map(({ evaluationId, expiresAt }) => ({
+    evaluation_id: evaluationId,
+    expires_at: timeText(expiresAt),
+  })),
 })
 
 const stand = async (c: Context<AppEnv>, change: 'suspend' | 'resume'): Promise<Response> => {
@@ -144,9 +169,9 @@ const stand = async (c: Context<AppEnv>, change: 'suspend' | 'resume'): Promise<
     )
   return c.json({
     suspended,
-    ...(since !== undefined && { since: new Date(since).toISOString() }),
+    ...(since !== undefined && { since: timeText(since) }),
     ...(last !== undefined && { by: last }),
-    confirmed_at: new Date(confirmedAt).toISOString(),
+    confirmed_at: timeText(confirmedAt),
     changed,
     descendants: told,
     ...(events && { events_lifted: taken.changed }),

@@ -6,56 +6,33 @@ import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
 import { type Answered, answer } from '../escalation/answer.ts'
 import { groupsOfApprover } from '../escalation/approver.ts'
 import type { EscalationState } from '../escalation/call.ts'
-import type { ScopeChoice } from '../escalation/scope.ts'
-import { factsAsked, type Sight, sightOf } from '../escalation/sight.ts'
-import { type Listed, listed, loadSince } from '../escalation/store.ts'
-import { progressOf } from '../escalation/vote.ts'
+import { sightOf } from '../escalation/sight.ts'
+import { listed, loadSince } from '../escalation/store.ts'
 import { uidText } from '../identity/uid.ts'
 import { groupsOf } from '../policy/escalation.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { inQuery, json, jsonBody, problems } from './describe.ts'
+import {
+  EscalationAnswer,
+  escalationAnswer,
+  groupsIn,
+  ListedAnswer,
+  listedAnswer,
+  statuses,
+  statusShown,
+} from './escalation-answer.ts'
 import { readingOf } from './opened.ts'
 import { problem } from './problem.ts'
 import { escalationAt } from './requests.ts'
+import { StandingChoice } from './standing.ts'
+import { Time, timeText } from './time.ts'
 import type { AppEnv } from './types.ts'
-
-const Standing = v.pipe(
-  v.strictObject({
-    /** For the rest of the agent's session. */
-    session: v.optional(v.literal(true)),
-    /** For a range of one argument, ends included. */
-    range: v.optional(
-      v.strictObject({ argument: v.string(), min: v.optional(v.number()), max: v.optional(v.number()) }),
-    ),
-    any_resource: v.optional(v.literal(true)),
-    any_arguments: v.optional(v.literal(true)),
-    max: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(9_999)),
-    /** Seconds. */
-    for: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(30 * 86_400)),
-  }),
-  v.transform(
-    ({ session, range, any_resource, any_arguments, max, for: seconds }): ScopeChoice => ({
-      ...(session && { session }),
-      ...(range && {
-        range: {
-          argument: range.argument,
-          ...(range.min !== undefined && { min: range.min }),
-          ...(range.max !== undefined && { max: range.max }),
-        },
-      }),
-      ...(any_resource && { anyResource: any_resource }),
-      ...(any_arguments && { anyArguments: any_arguments }),
-      uses: max,
-      forMs: seconds * 1000,
-    }),
-  ),
-)
 
 const VoteBody = v.strictObject({
   vote: v.picklist(['approve', 'reject']),
   reason: v.optional(v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(2_000))),
-  standing: v.optional(Standing),
+  standing: v.optional(StandingChoice),
   /** `digest` of what was shown: an approval counts only while that is still so. */
   shown: v.optional(v.pipe(v.string(), v.maxLength(64))),
 })
@@ -72,7 +49,7 @@ const Load = v.strictObject({
   ),
 })
 const Query = v.strictObject({
-  status: v.optional(v.picklist(['pending', 'approved', 'denied', 'expired', 'cancelled', 'failed'])),
+  status: v.optional(v.picklist(statuses)),
   agent: v.optional(v.pipe(v.string(), v.maxLength(1_024))),
   before: v.optional(v.pipe(v.string(), v.isoTimestamp())),
   limit: v.optional(
@@ -93,11 +70,15 @@ const Told = v.object({
   standing_share: v.number(),
 })
 /** `again`: this approver had said the same before. */
-const Cast = v.object({ status: v.string(), again: v.boolean() })
+const Cast = v.object({ status: v.picklist(statuses), again: v.boolean() })
+const Page = v.object({
+  escalations: v.array(ListedAnswer),
+  /** What to give as `before` for the next page. */
+  next_before: v.optional(Time),
+})
 
 const answering = authenticated(['approver'])
 const looking = authenticated(['approver', 'admin', 'auditor'])
-const Loose = v.record(v.string(), v.unknown())
 
 /** What approvers see and say, and what those who look after them measure. */
 export const escalations = new Hono<AppEnv>()
@@ -106,7 +87,7 @@ export const escalations = new Hono<AppEnv>()
     describeRoute({
       summary: 'Requests for approval, newest first; approvers see those of their groups',
       parameters: inQuery(Query),
-      responses: { 200: json('One page', v.object({ escalations: v.array(Loose) })), ...problems(400, 401, 403) },
+      responses: { 200: json('One page', Page), ...problems(400, 401, 403) },
     }),
     looking,
     async c => {
@@ -120,12 +101,12 @@ export const escalations = new Hono<AppEnv>()
         ...(before !== undefined && { before: Date.parse(before) }),
       })
       const mine = groupsSeen(c)
-      const seen = rows.filter(({ groups }) => mine === 'all' || groupsIn(groups).some(group => mine.includes(group)))
+      const seen = rows.filter(row => mine === 'all' || groupsIn(row).some(group => mine.includes(group)))
       const last = rows.length === limit ? rows.at(-1) : undefined
       return c.json({
-        escalations: seen.map(shownRow),
-        ...(last && { next_before: new Date(last.openedAt).toISOString() }),
-      })
+        escalations: seen.map(listedAnswer),
+        ...(last && { next_before: timeText(last.openedAt) }),
+      } satisfies v.InferOutput<typeof Page>)
     },
   )
   .get(
@@ -183,13 +164,13 @@ export const escalations = new Hono<AppEnv>()
     '/v1/escalations/:task',
     describeRoute({
       summary: 'One request, with all that an approver needs to know',
-      responses: { 200: json('The request', Loose), ...problems(401, 403, 404) },
+      responses: { 200: json('The request', EscalationAnswer), ...problems(401, 403, 404) },
     }),
     looking,
     async c => {
       const state = await seenAt(c, c.req.param('task'))
       if (!state) return problem(refusal(404, 'unknown_task'))
-      return c.json(shown(state, await sightOf(state.open, readingOf(c, c.var.session.bundle))))
+      return c.json(escalationAnswer(state, await sightOf(state.open, readingOf(c, c.var.session.bundle))))
     },
   )
   .post(
@@ -249,7 +230,7 @@ const cast = async (
   task: string,
   { vote, reason, standing, shown: seen }: VoteBody,
   together: boolean,
-): Promise<{ status: string; again: boolean } | Refusal> => {
+): Promise<v.InferOutput<typeof Cast> | Refusal> => {
   const { caller, bundle } = c.var.session
   if (!caller.approver) return refusal(403, 'not_an_approver')
   const state: EscalationState | undefined = TASK.test(task) ? await escalationAt(c, task).state() : undefined
@@ -271,11 +252,7 @@ const cast = async (
   return refusedAs(result) ?? { status: statusOf(result), again: result.ok && result.again }
 }
 
-/** The status as everyone may see it: what isn't delivered isn't approved yet. */
-const statusOf = (result: Answered): string => {
-  if (!result.ok) return 'pending'
-  return result.status === 'approving' ? 'pending' : result.status
-}
+const statusOf = (result: Answered): (typeof statuses)[number] => (result.ok ? statusShown(result.status) : 'pending')
 
 export const refusedAs = (result: Answered): Refusal | undefined => {
   if (result.ok) return undefined
@@ -291,38 +268,5 @@ export const refusedAs = (result: Answered): Refusal | undefined => {
       return refusal(400, result.reason)
     default:
       return refusal(403, result.reason)
-  }
-}
-
-const groupsIn = (text: string): string[] => JSON.parse(text)
-
-const shownRow = ({ tenant: _, version: __, ...row }: Listed) => ({
-  ...row,
-  groups: groupsIn(row.groups),
-  openedAt: new Date(row.openedAt).toISOString(),
-  expiresAt: new Date(row.expiresAt).toISOString(),
-  decidedAt: row.decidedAt === null ? null : new Date(row.decidedAt).toISOString(),
-})
-
-const shown = (state: EscalationState, { factsNow, digest }: Sight) => {
-  const { open, votes, deliveries, status } = state
-  const { ask, intent: _, callback: __, notify: ___, outgoing: ____, object: _____, ...rest } = open
-  return {
-    ...rest,
-    ask: JSON.parse(ask),
-    ...(factsNow.length > 0 && { facts: factsAsked(open) }),
-    ...(factsNow.length > 0 && { facts_now: factsNow }),
-    digest,
-    status: status === 'approving' ? 'pending' : status,
-    ...(state.erasedAt !== undefined && { erased_at: new Date(state.erasedAt).toISOString() }),
-    votes,
-    ...progressOf(state),
-    deliveries: deliveries.map(({ id, event, webhook, status: sent, attempts }) => ({
-      id,
-      event,
-      webhook,
-      status: sent,
-      attempts,
-    })),
   }
 }

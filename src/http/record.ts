@@ -16,6 +16,7 @@ import { outcomes } from '../settle/outcome.ts'
 import { authenticated } from './authenticated.ts'
 import { inQuery, json, problems } from './describe.ts'
 import { problem } from './problem.ts'
+import { Time, timeText } from './time.ts'
 import type { AppEnv } from './types.ts'
 
 const Text = v.optional(v.pipe(v.string(), v.maxLength(1_024)))
@@ -23,7 +24,7 @@ const Text = v.optional(v.pipe(v.string(), v.maxLength(1_024)))
 const Entity = v.optional(
   v.pipe(v.string(), v.maxLength(1_024), v.regex(/::"|^[a-z]+\/\d+$/, 'an entity such as Agent::"support-bot"')),
 )
-const Time = v.optional(
+const Moment = v.optional(
   v.pipe(
     v.string(),
     v.isoTimestamp('a time such as 2026-11-25T09:00:00Z'),
@@ -40,9 +41,9 @@ const Query = v.strictObject({
   policy: Text,
   outcome: v.optional(v.picklist(outcomes)),
   reason: v.optional(v.picklist(Object.keys(reasons))),
-  since: Time,
+  since: Moment,
   /** Excluded. */
-  until: Time,
+  until: Moment,
   cursor: v.optional(v.pipe(v.string(), v.maxLength(256))),
   limit: v.optional(
     v.pipe(v.string(), v.regex(/^[1-9]\d{0,2}$/, '1 to 200'), v.transform(Number), v.maxValue(200, 'at most 200')),
@@ -50,6 +51,7 @@ const Query = v.strictObject({
   ),
 })
 
+/** As it is hashed, so its names and times are those of the record. */
 const Receipt = v.object({
   v: v.literal(1),
   chain: v.string(),
@@ -67,6 +69,15 @@ const Receipt = v.object({
   secrets: v.record(v.string(), v.object({ salt: v.string(), value: v.unknown() })),
   /** Its content is no JSON: verify the record. */
   damaged: v.optional(v.literal(true)),
+})
+const Chain = { chain: v.string(), agent: v.string() }
+const Backlog = v.object({
+  /** Of the oldest receipt that waits. */
+  oldest_age_ms: v.optional(v.number()),
+  /** Chains that wait, the longest first: since when, and why the last attempt failed. */
+  chains: v.array(v.object({ ...Chain, since: Time, error: v.optional(v.string()) })),
+  /** Chains that the record contradicts at `seq`. */
+  forks: v.array(v.object({ ...Chain, seq: v.number() })),
 })
 const Page = v.object({ receipts: v.array(Receipt), next: v.optional(v.string()) })
 
@@ -119,13 +130,17 @@ export const record = new Hono<AppEnv>()
     '/v1/backlog',
     describeRoute({
       summary: "What D1 doesn't have yet: chains that wait, since when, and those that it contradicts",
-      responses: { 200: json('The backlog', v.record(v.string(), v.unknown())), ...problems(401, 403) },
+      responses: { 200: json('The backlog', Backlog), ...problems(401, 403) },
     }),
     authenticated(['auditor', 'admin']),
     async c => {
       const { chains, forks } = await backlogOf(c.env.COLLECTOR, c.var.place.tenant)
       const oldest = chains[0]?.since
-      return c.json({ ...(oldest !== undefined && { oldest_age_ms: Math.max(0, c.var.now - oldest) }), chains, forks })
+      return c.json({
+        ...(oldest !== undefined && { oldest_age_ms: Math.max(0, c.var.now - oldest) }),
+        chains: chains.map(({ since, ...chain }) => ({ ...chain, since: timeText(since) })),
+        forks,
+      } satisfies v.InferOutput<typeof Backlog>)
     },
   )
 

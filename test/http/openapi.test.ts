@@ -1,12 +1,7 @@
-import { env, exports } from 'cloudflare:workers'
 import { expect, it } from 'vitest'
 import { createApp } from '../../src/http/app.ts'
 import { createSource } from '../../src/policy/source.ts'
-
-type Described = { paths: Record<string, Record<string, unknown>> }
-
-const described = async (): Promise<Described> =>
-  (await exports.default.fetch(new Request(`${env.ORIGIN}/openapi.json`))).json<Described>()
+import { described } from './described.ts'
 
 /** What people open in a browser, and the description itself. */
 const NOT_API = ['/approvals/:link', '/approvals/:link/like', '/openapi.json']
@@ -43,4 +38,18 @@ it('lists what may stand in a query', async () => {
   const names = (path: string) => JSON.stringify(paths[path]?.get).match(/(?<="in":"query","name":")\w+/g)
   expect(names('/v1/receipts')).toEqual(expect.arrayContaining(['agent', 'outcome', 'since', 'cursor', 'limit']))
   expect(names('/v1/waits/{type}/{id}/{evaluation}')).toEqual(['seconds'])
+})
+
+it('writes members alike everywhere: in snake_case, but for what is hashed as it stands', async () => {
+  const names = new Set<string>()
+  const collect = (of: unknown): void => {
+    if (typeof of !== 'object' || of === null) return
+    // a member may be called `properties`
+    const isSchema = 'type' in of && of.type === 'object' && 'properties' in of
+    if (isSchema) for (const name of Object.keys(of.properties ?? {})) names.add(name)
+    for (const part of Object.values(of)) collect(part)
+  }
+  collect(await described())
+  expect(names).toContain('evaluation_id')
+  expect([...names].filter(name => !/^[a-z][a-z0-9]*(_[a-z0-9]+)*$/.test(name))).toEqual(['bodyCommit'])
 })
