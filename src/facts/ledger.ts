@@ -35,10 +35,15 @@ export const latestOf = async (
 export type Recorded = { id: string; hash: string; status: 'recorded' | 'known' | 'conflict' }
 
 /**
- * Adds to the ledger, and says what stands there now. Entries that are there already are left as they are. One
- * transaction of two statements with few parameters: D1 binds at most 100.
+ * Adds to the ledger, and says what stands there now. Entries that are there already are left as they are; of one that
+ * would take the place of a fact which isn't there, `undefined`. One transaction of three statements with few parameters:
+ * D1 binds at most 100.
  */
-export const record = async (db: D1Database, entries: readonly Entry[], now: number): Promise<Recorded[]> => {
+export const record = async (
+  db: D1Database,
+  entries: readonly Entry[],
+  now: number,
+): Promise<(Recorded | undefined)[]> => {
   if (entries.length === 0) return []
   const rows = entries.map(entry => [
     entry.tenant,
@@ -56,18 +61,20 @@ export const record = async (db: D1Database, entries: readonly Entry[], now: num
   ])
   const ids = JSON.stringify(entries.map(({ tenant, id }) => [tenant, id]))
   const session = db.withSession('first-primary')
-  const [before, , after] = await session.batch<{ id: string; hash: string }>([
+  const [before, , after] = await session.batch<Pick<Row, 'id' | 'hash' | 'supersedes'>>([
     session.prepare(FOUND).bind(ids),
     session.prepare(INSERT).bind(JSON.stringify(rows)),
     session.prepare(FOUND).bind(ids),
   ])
   const known = new Set(before?.results.map(({ id }) => id))
-  const stored = new Map(after?.results.map(({ id, hash }) => [id, hash]))
-  const seen = new Set<string>()
-  return entries.map(({ id, hash }) => {
-    const fresh = !known.has(id) && !seen.has(id)
-    seen.add(id)
-    return { id, hash, status: stored.get(id) !== hash ? 'conflict' : fresh ? 'recorded' : 'known' }
+  const stored = new Map(after?.results.map(row => [row.id, row]))
+  return entries.map(({ id, hash, supersedes = null }) => {
+    const stands = stored.get(id)
+    if (!stands) return undefined
+    if (stands.hash !== hash || stands.supersedes !== supersedes) return { id, hash, status: 'conflict' }
+    const status = known.has(id) ? 'known' : 'recorded'
+    known.add(id)
+    return { id, hash, status }
   })
 }
 
@@ -120,13 +127,18 @@ const LATEST = `
     ORDER BY observed_at DESC, n DESC LIMIT 1
   )`
 
+/** What takes the place of nothing is not written: whoever corrects a thing relies on its being taken back. */
 const INSERT = `
   INSERT INTO facts (${COLUMNS})
   SELECT ${COLUMNS.split(',')
-    .map((_, index) => `value->>${index}`)
-    .join(', ')} FROM json_each(?1) WHERE true
+    .map((_, index) => `sent.value->>${index}`)
+    .join(', ')} FROM json_each(?1) AS sent
+  WHERE sent.value->>10 IS NULL OR EXISTS (
+    SELECT 1 FROM facts AS earlier WHERE earlier.tenant = sent.value->>0 AND earlier.id = sent.value->>10
+      AND earlier.source = sent.value->>3 AND earlier.entity = sent.value->>4 AND earlier.predicate = sent.value->>5
+  )
   ON CONFLICT DO NOTHING`
 
 const FOUND = `
-  SELECT facts.id, facts.hash FROM json_each(?1) AS sent
+  SELECT facts.id, facts.hash, facts.supersedes FROM json_each(?1) AS sent
   JOIN facts ON facts.tenant = sent.value->>0 AND facts.id = sent.value->>1`

@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { sha256 } from '../durable/hash.ts'
+import { contentHash, sha256 } from '../durable/hash.ts'
 import { jcs } from '../durable/jcs.ts'
 import { uidText } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'
@@ -10,9 +10,17 @@ import { read, Statement } from './statement.ts'
 /** Why a fact of a batch isn't taken; the others are. */
 export type RefusedFact = {
   status: 'refused'
-  reason: 'malformed' | 'out_of_scope' | 'undeclared' | 'mistyped'
+  reason: 'malformed' | 'out_of_scope' | 'undeclared' | 'mistyped' | 'unknown_fact'
   pointer: string
   detail: string
+}
+
+/** It would take the place of what the ledger hasn't got. */
+export const UNKNOWN_FACT: RefusedFact = {
+  status: 'refused',
+  reason: 'unknown_fact',
+  pointer: '/supersedes',
+  detail: 'an id that an earlier call was given for a fact of this source, of the same entity and predicate',
 }
 
 /** Reads one item of a source's batch as the ledger will hold it. */
@@ -30,7 +38,9 @@ export const entryOf = (
   if ('code' in stated) {
     return { status: 'refused', reason: stated.code, pointer: stated.pointer, detail: stated.expected }
   }
-  const { id = stated.hash, supersedes } = parsed.output
+  const { supersedes } = parsed.output
+  // what was said before may be said again, in place of what came between
+  const { id = supersedes === undefined ? stated.hash : contentHash([stated.hash, supersedes]) } = parsed.output
   return {
     tenant,
     id: factId(source.id, id),

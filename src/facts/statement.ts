@@ -8,7 +8,7 @@ import { type Fact, SKEW_MS } from './verdict.ts'
 
 /** One thing that a source states, as it is pushed and as it stands in attestations. */
 export const Statement = v.strictObject({
-  /** The source's own name for it; of two of one name the first stands. By default its content is its name. */
+  /** The source's own name for it; of two of one name the first stands. By default its content is its name, with what it supersedes. */
   id: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(128))),
   entity: v.strictObject({ type: TypeName, id: v.pipe(v.string(), v.maxLength(512)) }),
   predicate: v.pipe(v.string(), v.maxLength(64)),
@@ -18,7 +18,7 @@ export const Statement = v.strictObject({
   valid_until: v.optional(v.pipe(v.string(), v.isoTimestamp())),
   /** Where it can be looked up. */
   evidence: v.optional(v.pipe(v.string(), v.maxLength(2_048))),
-  /** The id of an earlier fact of the same source that this one takes the place of. */
+  /** The ledger's id of an earlier fact of the same source, of the same entity and predicate, that this one takes back. */
   supersedes: v.optional(v.pipe(v.string(), v.maxLength(128))),
 })
 export type Statement = v.InferOutput<typeof Statement>

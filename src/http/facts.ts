@@ -5,9 +5,9 @@ import { ClaimAnswer, claimAnswer } from '../decision/answer.ts'
 import { read } from '../decision/ask.ts'
 import { tellsOf } from '../decision/decide.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
-import { historyOf, record } from '../facts/ledger.ts'
+import { type Entry, historyOf, record } from '../facts/ledger.ts'
 import { settleBy } from '../facts/outcomes.ts'
-import { entryOf } from '../facts/push.ts'
+import { entryOf, UNKNOWN_FACT } from '../facts/push.ts'
 import { Statement } from '../facts/statement.ts'
 import { MAX_VERIFIED, verify } from '../facts/verify.ts'
 import { wakeFor } from '../facts/waits.ts'
@@ -28,7 +28,7 @@ const Pushed = v.object({
       v.object({ status: v.picklist(['recorded', 'known', 'conflict']), id: v.string(), hash: v.string() }),
       v.object({
         status: v.literal('refused'),
-        reason: v.picklist(['malformed', 'out_of_scope', 'undeclared', 'mistyped']),
+        reason: v.picklist(['malformed', 'out_of_scope', 'undeclared', 'mistyped', 'unknown_fact']),
         pointer: v.string(),
         detail: v.string(),
       }),
@@ -100,15 +100,13 @@ export const facts = new Hono<AppEnv>()
       if (isRefusal(push)) return problem(push)
       const { tenant } = c.var.place
       const entries = push.facts.map(item => entryOf(item, { tenant, source, bundle, now: c.var.now }))
-      const recorded = await record(
-        c.env.DB,
-        entries.flatMap(entry => ('status' in entry ? [] : entry)),
-        c.var.now,
+      const stated = entries.flatMap(entry => ('status' in entry ? [] : entry))
+      const recorded = await record(c.env.DB, stated, c.var.now)
+      await tell(
+        c,
+        stated.filter((_, index) => recorded[index]),
       )
-      await tell(c, entries)
-      const facts = entries
-        .map(entry => ('status' in entry ? entry : recorded.shift()))
-        .filter(one => one !== undefined)
+      const facts = entries.map(entry => ('status' in entry ? entry : (recorded.shift() ?? UNKNOWN_FACT)))
       return c.json({ facts } satisfies Pushed)
     },
   )
@@ -168,8 +166,7 @@ export const facts = new Hono<AppEnv>()
   )
 
 /** Whoever waits for these facts is woken, and what they tell the outcome of gets it; where that fails, asking finds them. */
-const tell = async (c: Context<AppEnv>, entries: ReturnType<typeof entryOf>[]): Promise<void> => {
-  const stated = entries.flatMap(entry => ('status' in entry ? [] : entry))
+const tell = async (c: Context<AppEnv>, stated: readonly Entry[]): Promise<void> => {
   const { tenant } = c.var.place
   const { DB: db, AGENT: agents } = c.env
   const told = await Promise.allSettled([

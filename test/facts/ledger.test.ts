@@ -1,6 +1,7 @@
 import { env } from 'cloudflare:workers'
 import * as v from 'valibot'
 import { beforeEach, describe, expect, it } from 'vitest'
+import { sha256 } from '../../src/durable/hash.ts'
 import { clock } from '../clock.ts'
 import { problemIn } from '../http/world.ts'
 import { ask, at, createTruth, type TruthWorld, total } from './build.ts'
@@ -115,11 +116,94 @@ describe('history', () => {
     await world.push('mirror', [total(9_000)])
     expect((await world.evaluate(refund, { token })).context.outcome).toBe('defer')
     // only the source itself takes back what it said
-    await world.push('mirror', [total(9_000, { supersedes: wrong?.id, observed_at: at(-50_000) })])
+    const foreign = total(9_000, { supersedes: wrong?.id, observed_at: at(-50_000) })
+    expect(await world.push('mirror', [foreign])).toMatchObject([UNKNOWN])
     expect((await world.evaluate(refund, { token })).context.outcome).toBe('defer')
     await world.push('orders', [total(9_000, { supersedes: wrong?.id })])
     expect((await world.evaluate(refund, { token })).context.outcome).toBe('allow')
-    expect(await told('')).toHaveLength(4)
+    expect(await told('')).toHaveLength(3)
+  })
+
+  it('what was said before counts again where it is said in place of what came between', async () => {
+    const said = total(9_000)
+    const [right] = await world.push('orders', [said])
+    const [wrong] = await world.push('orders', [total(900_000, { observed_at: at(-1_000) })])
+    const correction = { ...said, supersedes: wrong?.id }
+    const [corrected] = await world.push('orders', [correction])
+    expect(corrected).toMatchObject({ status: 'recorded', hash: right?.hash })
+    expect(await world.push('orders', [correction])).toEqual([{ ...corrected, status: 'known' }])
+    const { context } = await world.evaluate(ask('refund', { amount: 5_000 }), { token: await world.agentToken() })
+    expect(context.outcome).toBe('allow')
+    expect(await told('')).toEqual([9_000, 900_000, 9_000])
+  })
+
+  it('a correction of what the ledger hasn’t got is refused, and nothing else of its batch', async () => {
+    const elsewhere = await createTruth()
+    const [theirs] = await elsewhere.push('orders', [total(1)])
+    const [wrong, other, tags] = await world.push('orders', [
+      total(1, { id: 'wrong' }),
+      total(1, { entity: { type: 'Order', id: '8' } }),
+      { ...total(['a']), predicate: 'tags' },
+    ])
+    const first = idOf('orders', 'first')
+    const batch = [
+      total(2, { id: 'good', supersedes: wrong?.id }),
+      total(3, { id: 'typo', supersedes: `${wrong?.id}x` }),
+      total(4, { id: 'entity', supersedes: other?.id }),
+      total(5, { id: 'predicate', supersedes: tags?.id }),
+      total(6, { id: 'tenant', supersedes: theirs?.id }),
+      total(7, { id: 'itself', supersedes: idOf('orders', 'itself') }),
+      total(8, { id: 'first' }),
+      total(9, { id: 'too soon', supersedes: first }),
+      total(10, { id: 'named', supersedes: 'wrong' }),
+      total('much', { supersedes: wrong?.id }),
+      total(11),
+    ]
+    const answer = await world.push('orders', batch)
+    expect(answer.map(({ status, reason }) => reason ?? status)).toEqual([
+      'recorded',
+      ...['unknown_fact', 'unknown_fact', 'unknown_fact', 'unknown_fact', 'unknown_fact'],
+      'recorded',
+      ...['unknown_fact', 'unknown_fact'],
+      'mistyped',
+      'recorded',
+    ])
+    expect(answer[1]).toMatchObject({ ...UNKNOWN, detail: expect.any(String) })
+    expect(await told('')).toEqual([11, 8, 2, ['a'], 1])
+    // sent again, what stands is known, and what waited for it is taken
+    const again = await world.push('orders', batch)
+    expect(again.map(({ status }) => status)).toEqual([
+      'known',
+      ...['refused', 'refused', 'refused', 'refused', 'refused'],
+      'known',
+      ...['recorded', 'refused'],
+      'refused',
+      'known',
+    ])
+  })
+
+  it('a name stands for what it took back, too', async () => {
+    const [wrong, other] = await world.push('orders', [total(1), total(2)])
+    await world.push('orders', [total(3, { id: 'a', supersedes: wrong?.id })])
+    for (const supersedes of [other?.id, undefined])
+      expect(await world.push('orders', [total(3, { id: 'a', supersedes })])).toMatchObject([{ status: 'conflict' }])
+  })
+
+  it('a refused correction wakes nobody', async () => {
+    const token = await world.agentToken()
+    const { context } = await world.evaluate(ask('refund', { amount: 5_000 }), { token })
+    expect(context.outcome).toBe('defer')
+    const state = async () => {
+      const path = `/v1/waits/Agent/clerk/${context.evaluation_id}`
+      return v.parse(
+        v.object({ state: v.string() }),
+        await (await world.send('GET', path, undefined, { token })).json(),
+      )
+    }
+    expect(await world.push('orders', [total(9_000, { supersedes: 'nothing' })])).toMatchObject([UNKNOWN])
+    expect(await state()).toEqual({ state: 'open' })
+    await world.push('orders', [total(9_000)])
+    expect(await state()).toEqual({ state: 'ready' })
   })
 })
 
@@ -188,5 +272,10 @@ describe('POST /v1/facts/verify', () => {
     expect((await problemIn(response)).reason).toBe('forbidden_role')
   })
 })
+
+/** The ledger's id of what a source gave a name. */
+const idOf = (source: string, name: string) => sha256(JSON.stringify([source, name]))
+
+const UNKNOWN = { status: 'refused', reason: 'unknown_fact', pointer: '/supersedes' }
 
 const History = v.object({ facts: v.array(v.object({ value: v.unknown() })) })
