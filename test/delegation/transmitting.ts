@@ -1,6 +1,6 @@
 import type { Tenant } from '../../src/policy/tenant.ts'
 import { clock } from '../clock.ts'
-import { createWorld, type World } from '../http/world.ts'
+import { createWorld, type Send, type World } from '../http/world.ts'
 import { forge, pair } from '../identity/tokens.ts'
 
 const key = await pair('ES256', 'set')
@@ -42,6 +42,7 @@ export const push = async (
   world: World,
   changes: Record<string, unknown> = {},
   header: Record<string, unknown> = {},
+  send?: Send,
 ) => {
   const now = Math.floor(clock.now() / 1000)
   const claims = {
@@ -54,5 +55,6 @@ export const push = async (
     ...changes,
   }
   const token = await forge(key, claims, { alg: 'ES256', kid: 'set', typ: 'secevent+jwt', ...header })
-  return world.send('POST', '/v1/events', token, { headers: { 'content-type': 'application/secevent+jwt' } })
+  const headers = { 'content-type': 'application/secevent+jwt' }
+  return world.send('POST', '/v1/events', token, { headers, ...(send && { send }) })
 }

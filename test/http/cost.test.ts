@@ -2,12 +2,15 @@ import { runDurableObjectAlarm } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, describe, expect, it } from 'vitest'
 import api from '../../docs/api.md?raw'
-import { logOf } from '../../src/audit/log/names.ts'
 import { linkUrl } from '../../src/escalation/link.ts'
+import { createApp } from '../../src/http/app.ts'
 import { signer } from '../../src/identity/keys.ts'
+import { createSource } from '../../src/policy/source.ts'
+import { collect, createLogWorld, createWitness, exportOf, manyOf, publish } from '../audit/log/build.ts'
 import { clock } from '../clock.ts'
 import { createIsolate } from '../decision/isolate.ts'
 import { delegate, exchange, GRANT, sending } from '../delegation/delegating.ts'
+import { push as pushEvent, transmitting } from '../delegation/transmitting.ts'
 import { createDesk, refund, submission } from '../escalation/world.ts'
 import { ask as askTruth, at, createTruth, total } from '../facts/build.ts'
 import { holder, prove } from '../identity/proofs.ts'
@@ -78,6 +81,29 @@ const truthfully = async (
 const requested = async () => {
   const desk = await createDesk()
   return { desk, ...(await desk.requested(refund(600))) }
+}
+
+/** A tenant whose decision is in D1, and in the log under a checkpoint. */
+const logged = async (tally: Tally, role = 'auditor') => {
+  const world = await bank()
+  const id = await idOf(world.post(EVALUATE, ask('view'), { token: await world.agentToken() }))
+  await flushed(world)
+  await publish(world.tenant)
+  const sending = await caller(world, tally, role)
+  const get = (path: string) => world.send('GET', path, undefined, sending)
+  const post = (path: string, body = '') => world.send('POST', path, body, sending)
+  return { world, id, get, post }
+}
+/** The same, with receipts that fill bundles of the log. */
+const keeping = async (tally: Tally, receipts: number) => {
+  const world = await createLogWorld({ log: { public: false, witnesses: [], keep: { days: 35, receipts: 10_000 } } })
+  await collect(manyOf(world.tenant, receipts))
+  await publish(world.tenant)
+  const lines = await exportOf(world)
+  clock.advance(400 * 86_400_000)
+  const sending = await caller(world, tally, 'admin')
+  const post = (path: string, body = '') => world.send('POST', path, body, sending)
+  return { post, lines, warm: () => tally.warm(() => post('/v1/record/refill')) }
 }
 
 const OTHER = { type: 'Order', id: '8' }
@@ -159,14 +185,37 @@ const cases: Case[] = [
     },
   },
   {
-    row: 'cancel',
+    row: 'task',
+    also: { told: 'until something happens', counts: [2, 0, 0, 0] },
     run: async tally => {
       const { desk, task } = await requested()
       const sending = { token: desk.clerk, send: tally.send }
-      await tally.warm(() => desk.send('GET', `/access/v1/requests/${task}`, undefined, sending))
-      return tally.of(() => desk.send('POST', `/access/v1/requests/${task}/cancel`, undefined, sending))
+      return twice(tally, () => desk.send('GET', `/access/v1/requests/${task}?wait=0`, undefined, sending))
     },
   },
+  {
+    row: 'task',
+    also: { told: 'over a socket', counts: [2, 0, 0, 0] },
+    run: async tally => {
+      const { desk, task } = await requested()
+      const sending = { token: desk.clerk, send: tally.send, headers: { upgrade: 'websocket' } }
+      return twice(tally, async () => {
+        const response = await desk.send('GET', `/access/v1/requests/${task}/socket`, undefined, sending)
+        response.webSocket?.accept()
+        response.webSocket?.close()
+        return response
+      })
+    },
+  },
+  ...['POST', 'DELETE'].map(method => ({
+    row: 'cancel',
+    run: async (tally: Tally) => {
+      const { desk, task } = await requested()
+      const sending = { token: desk.clerk, send: tally.send }
+      await tally.warm(() => desk.send('GET', `/access/v1/requests/${task}`, undefined, sending))
+      return tally.of(() => desk.send(method, `/access/v1/requests/${task}/cancel`, undefined, sending))
+    },
+  })),
   {
     row: 'vote',
     run: async tally => {
@@ -174,6 +223,18 @@ const cases: Case[] = [
       const sending = { token: await desk.approver('fay'), send: tally.send }
       await tally.warm(() => desk.send('GET', '/v1/escalations', undefined, sending))
       return tally.of(() => desk.post(`/v1/escalations/${task}/votes`, { vote: 'approve' }, sending))
+    },
+  },
+  {
+    row: 'vote',
+    also: { told: 'of two at once', counts: [6, 0, 0, 0] },
+    run: async tally => {
+      const { desk, task } = await requested()
+      const { task: other } = await desk.requested(refund(700))
+      const sending = { token: await desk.approver('fay'), send: tally.send }
+      await tally.warm(() => desk.send('GET', '/v1/escalations', undefined, sending))
+      const votes = [task, other].map(one => ({ task: one, vote: 'approve' }))
+      return tally.of(() => desk.post('/v1/escalations/votes', { votes }, sending))
     },
   },
   {
@@ -219,6 +280,39 @@ const cases: Case[] = [
       const headers = { 'content-type': 'application/x-www-form-urlencoded', 'content-length': String(body.length) }
       await tally.warm(() => desk.send('GET', link, undefined, { send: tally.send }))
       return tally.of(() => desk.send('POST', link, body, { headers, send: tally.send }))
+    },
+  },
+  ...[1, 2].map(
+    (waiting): Case => ({
+      row: 'requests like each other, on one page',
+      ...(waiting > 1 && { also: { told: 'of which two wait', counts: [3, 0, 1, 0] } }),
+      run: async tally => {
+        const { desk, task } = await requested()
+        const { task: other } = waiting > 1 ? await desk.requested(refund(700)) : { task }
+        for (const one of [task, other]) await desk.later(one, 10)
+        const link = await linkTo(desk, task)
+        return twice(tally, () => desk.send('GET', `${link}/like`, undefined, { send: tally.send }))
+      },
+    }),
+  ),
+  {
+    row: 'requests like each other, on one page',
+    also: { told: 'where two are answered', counts: [8, 0, 0, 0] },
+    run: async tally => {
+      const { desk, task } = await requested()
+      const { task: other } = await desk.requested(refund(700))
+      for (const one of [task, other]) await desk.later(one, 10)
+      const link = await linkTo(desk, task)
+      const page = await (await desk.send('GET', `${link}/like`, undefined, { send: tally.send })).text()
+      const body = [task, other]
+        .map(one => {
+          const [, shown] = new RegExp(`name="shown:${one}" value="([^"]+)"`).exec(page) ?? []
+          return `vote:${one}=approve&shown:${one}=${shown}`
+        })
+        .join('&')
+      const headers = { 'content-type': 'application/x-www-form-urlencoded', 'content-length': String(body.length) }
+      await tally.warm(() => desk.send('GET', link, undefined, { send: tally.send }))
+      return tally.of(() => desk.send('POST', `${link}/like`, body, { headers, send: tally.send }))
     },
   },
   {
@@ -285,22 +379,25 @@ const cases: Case[] = [
       return twice(tally, () => world.send('GET', `/v1/waits/Agent/clerk/${id}`, undefined, sending))
     },
   },
-  {
+  ...[
+    { path: '/access/v1/search/resource', query: { action: { name: 'view' }, resource: { type: 'Account' } } },
+    { path: '/access/v1/search/action', query: { resource: { type: 'Account', id: 'a1' } } },
+    { path: '/v1/scope', query: { action: { name: 'view' }, resource: { type: 'Account' } } },
+  ].map(({ path, query }) => ({
     row: 'search, scope',
-    run: async tally => {
+    run: async (tally: Tally) => {
       const world = await bank()
       const sending = { token: await world.agentToken(), send: tally.send }
-      const query = { subject: clerk, action: { name: 'view' }, resource: { type: 'Account' } }
-      return twice(tally, () => world.post('/access/v1/search/resource', query, sending))
+      return twice(tally, () => world.post(path, { subject: clerk, ...query }, sending))
     },
-  },
+  })),
   {
     row: 'search, scope',
     run: async tally => {
       const world = await bank()
-      const sending = { token: await world.agentToken(), send: tally.send }
-      const query = { subject: clerk, action: { name: 'view' }, resource: { type: 'Account' } }
-      return twice(tally, () => world.post('/v1/scope', query, sending))
+      const sending = await caller(world, tally, 'pep')
+      const query = { subject: { type: 'Agent' }, action: { name: 'view' }, resource: { type: 'Account', id: 'a1' } }
+      return twice(tally, () => world.post('/access/v1/search/subject', query, sending))
     },
   },
   {
@@ -376,7 +473,13 @@ const cases: Case[] = [
       return twice(tally, () => world.send('GET', '/v1/kills', undefined, sending))
     },
   },
-  ...['/.well-known/jwks.json', '/.well-known/authzen-configuration'].map(path => ({
+  ...[
+    '/.well-known/jwks.json',
+    '/.well-known/authzen-configuration',
+    '/access/v1/request-schemas/justification.json',
+    '/healthz',
+    '/openapi.json',
+  ].map(path => ({
     row: 'metadata, keys',
     run: async (tally: Tally) => {
       const world = await bank()
@@ -553,15 +656,98 @@ const cases: Case[] = [
   ...['proof', 'signed'].map(path => ({
     row: 'proof, signed',
     run: async (tally: Tally) => {
-      const world = await bank()
-      const id = await idOf(world.post(EVALUATE, ask('view'), { token: await world.agentToken() }))
-      await flushed(world)
-      clock.advance(3_000)
-      await runDurableObjectAlarm(logOf(env.LOG, world.tenant))
-      const sending = await caller(world, tally, 'auditor')
-      return twice(tally, () => world.send('GET', `/v1/decisions/${id}/${path}`, undefined, sending))
+      const { id, get } = await logged(tally)
+      return twice(tally, () => get(`/v1/decisions/${id}/${path}`))
     },
   })),
+  ...['checkpoint', 'tile/0/000.p/2', 'tile/entries/000.p/2', 'consistency?from=1&to=2'].map(path => ({
+    row: 'log: checkpoint, tiles, consistency',
+    run: async (tally: Tally) => {
+      const { get } = await logged(tally)
+      return twice(tally, () => get(`/v1/log/${path}`))
+    },
+  })),
+  {
+    row: 'log: a bundle',
+    run: async tally => {
+      const { get } = await logged(tally)
+      return twice(tally, () => get('/v1/log/bundles/0?size=2'))
+    },
+  },
+  {
+    row: 'log: a bundle',
+    also: { told: 'from the agents that made its receipts', counts: [1, 0, 0, 0] },
+    run: async tally => {
+      const { get } = await logged(tally)
+      return twice(tally, () => get('/v1/log/bundles/0?size=2&source=agents'))
+    },
+  },
+  {
+    row: 'log: cosignatures',
+    run: async tally => {
+      const witness = await createWitness()
+      const world = await createLogWorld({ log: { public: false, witnesses: [witness.key] } })
+      await collect(manyOf(world.tenant, 3))
+      await publish(world.tenant)
+      const lines = await witness.lineFor(await (await world.get('/v1/log/checkpoint')).text())
+      const sending = { ...(await caller(world, tally, 'auditor')), headers: { 'content-type': 'text/plain' } }
+      return twice(tally, () => world.send('POST', '/v1/log/cosignatures?size=4', lines, sending))
+    },
+  },
+  {
+    row: 'record: archive',
+    run: async tally => {
+      const { post } = await keeping(tally, 3)
+      return twice(tally, () => post('/v1/record/archive'))
+    },
+  },
+  {
+    row: 'record: archive',
+    also: { told: 'of which two bundles are due', counts: [0, 0, 3, 2] },
+    run: async tally => {
+      const { post, warm } = await keeping(tally, 600)
+      await warm()
+      return tally.of(() => post('/v1/record/archive'))
+    },
+  },
+  {
+    row: 'record: restore',
+    run: async tally => {
+      const { post, lines } = await keeping(tally, 3)
+      const receipts = lines.filter(line => line.startsWith('{"type":"receipt"')).join('\n')
+      return twice(tally, () => post('/v1/record/restore/0', receipts))
+    },
+  },
+  {
+    row: 'record: refill',
+    run: async tally => {
+      const world = await bank()
+      const sending = await caller(world, tally, 'admin')
+      return twice(tally, () => world.send('POST', '/v1/record/refill', '', sending))
+    },
+  },
+  {
+    row: 'record: refill',
+    also: { told: 'of two chains', counts: [3, 0, 0, 0] },
+    run: async tally => {
+      const { world, post } = await logged(tally, 'admin')
+      await world.evaluate(
+        { ...ask('view'), subject: { type: 'Agent', id: 'helper' } },
+        { token: await world.agentToken('helper') },
+      )
+      clock.advance(3_000)
+      await runDurableObjectAlarm(world.object('helper'))
+      await publish(world.tenant)
+      return twice(tally, () => post('/v1/record/refill'))
+    },
+  },
+  {
+    row: 'security event',
+    run: async tally => {
+      const world = await transmitting()
+      return twice(tally, () => pushEvent(world, {}, {}, tally.send))
+    },
+  },
   {
     row: 'log',
     run: async tally => {
@@ -584,6 +770,14 @@ const cases: Case[] = [
       const desk = await createDesk()
       const sending = await caller(desk, tally, 'admin')
       return twice(tally, () => desk.send('GET', '/v1/webhooks/deliveries', undefined, sending))
+    },
+  },
+  {
+    row: 'webhook delivery, sent again',
+    run: async tally => {
+      const { desk, task } = await requested()
+      const sending = await caller(desk, tally, 'admin')
+      return twice(tally, () => desk.post('/v1/webhooks/deliveries/none/replay', { task }, sending))
     },
   },
   {
@@ -612,15 +806,17 @@ const cases: Case[] = [
       return twice(tally, () => world.post('/v1/agents/Agent/clerk/suspend', { reason: 'r' }, sending))
     },
   },
-  {
+  ...['revoke', 'restore'].map(change => ({
     row: 'revoke, restore',
-    run: async tally => {
+    run: async (tally: Tally) => {
       const world = await createWorld()
       const { id } = await delegate(world, await world.agentToken(), { agent: 'helper' })
       const sending = await caller(world, tally, 'admin')
-      return twice(tally, () => world.post(`/v1/delegations/${id}/revoke`, { reason: 'r' }, sending))
+      const call = (what: string) => world.post(`/v1/delegations/${id}/${what}`, { reason: 'r' }, sending)
+      await tally.warm(() => call('revoke'))
+      return tally.of(() => call(change))
     },
-  },
+  })),
 ]
 
 /** The table: by row, the numbers that its cells begin with. */
@@ -635,6 +831,9 @@ const documented = new Map(
     }),
 )
 
+/** What the cases called: methods and paths, less the tenant. */
+const called = new Set<string>()
+
 describe('what calls cost once warm', () => {
   it('is told of all that is counted, and counted for all that is told', () => {
     const counted = cases.filter(({ also }) => also === undefined).map(({ row }) => row)
@@ -644,11 +843,28 @@ describe('what calls cost once warm', () => {
   it.each(cases.map(one => [one.also ? `${one.row}: ${one.also.told}` : one.row, one] as const))(
     '%s',
     async (_, { row, also, run }) => {
-      const { objects, kv, reads, writes } = await run(createTally())
+      const tally = createTally()
+      const { objects, kv, reads, writes } = await run(tally)
+      for (const call of tally.calls) called.add(call)
       const expected = also?.counts ?? documented.get(row)
       expect({ counts: [objects.length, kv, reads, writes], objects }).toEqual({ counts: expected, objects })
     },
   )
+
+  it('is told of all that may be called', () => {
+    const { routes } = createApp({ now: Date.now, source: createSource() })
+    const left = routes
+      .filter(({ method }) => method !== 'ALL')
+      .filter(({ method, path }) => {
+        const parts = path.split(/:\w+(?:\{[^/]*\})?/).map(part => part.replaceAll('.', '\\.'))
+        const end = path.endsWith('}') ? '.+' : '[^/]+'
+        const route = parts.reduce(
+          (start, part, at) => start + (at === parts.length - 1 && part === '' ? end : '[^/]+') + part,
+        )
+        return ![...called].some(call => new RegExp(`^${method} (/t-[^/]+)?${route}$`).test(call))
+      })
+    expect(new Set(left.map(({ method, path }) => `${method} ${path}`))).toEqual(new Set())
+  })
 })
 
 describe('a flood', () => {

@@ -60,7 +60,9 @@ export const createTally = () => {
     }),
   }
   const app = createApp({ now: () => now, source: createSource() })
+  const calls: string[] = []
   const send = async (request: Request): Promise<Response> => {
+    calls.push(`${request.method} ${new URL(request.url).pathname}`)
     const context = createExecutionContext()
     const response = await app.fetch(request, bindings, context)
     await waitOnExecutionContext(context)
@@ -72,6 +74,8 @@ export const createTally = () => {
   }
   return {
     send,
+    /** What was called: methods and paths. */
+    calls,
     /** A call that makes the next one warm. */
     warm: async (call: () => Promise<unknown>) => {
       now = clock.now()
@@ -96,7 +100,7 @@ export const createTally = () => {
 }
 export type Tally = ReturnType<typeof createTally>
 
-const WRITES = /^\s*(insert|update|delete|replace)\b/i
+const WRITES = /\b(insert(\s+or\s+\w+)?\s+into|update\s+"?\w+"?\s+set|delete\s+from|replace\s+into)\b/i
 
 const countedD1 = (db: D1Database, tell: (writes: boolean) => void): D1Database => {
   const real = new WeakMap<object, { statement: D1PreparedStatement; sql: string }>()

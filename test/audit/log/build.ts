@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers'
 import type { CollectCall, CollectReply } from '../../../src/agent/call.ts'
 import { collectorOf } from '../../../src/audit/collectors.ts'
 import { logOf } from '../../../src/audit/log/names.ts'
-import { readCheckpoint, readNote } from '../../../src/audit/log/note.ts'
+import { readCheckpoint, readNote, signatureTypes, verifierOf, vkeyOf, writeNote } from '../../../src/audit/log/note.ts'
 import { createVerifier, type Remembered, type Verdict } from '../../../src/audit/verify.ts'
 import type { Tenant } from '../../../src/policy/tenant.ts'
 import { clock } from '../../clock.ts'
@@ -31,6 +31,21 @@ export const collect = async (call: CollectCall): Promise<CollectReply> =>
 export const publish = async (tenant: string): Promise<void> => {
   clock.advance(3_000)
   if (!(await runDurableObjectAlarm(logOf(env.LOG, tenant)))) throw new Error('nothing was to be published')
+}
+
+/** A witness: its key as a tenant lists it, and the line by which it says that it has seen a note. */
+export const createWitness = async (name = 'witness.example/w1') => {
+  const pair = (await crypto.subtle.generateKey('Ed25519', true, ['sign', 'verify'])) as CryptoKeyPair
+  const raw = new Uint8Array((await crypto.subtle.exportKey('raw', pair.publicKey)) as ArrayBuffer)
+  const witness = verifierOf(name, signatureTypes.cosignature, raw)
+  const lineFor = async (note: string, time = 1_800_000_000, as = name): Promise<string> => {
+    const stamp = Buffer.alloc(8)
+    stamp.writeBigUInt64BE(BigInt(time))
+    const message = new TextEncoder().encode(`cosignature/v1\ntime ${time}\n${readNote(note)?.text ?? ''}`)
+    const signature = Buffer.concat([stamp, Buffer.from(await crypto.subtle.sign('Ed25519', pair.privateKey, message))])
+    return writeNote('', [{ name: as, id: witness.id, signature }]).slice(1)
+  }
+  return { name, key: vkeyOf(witness), lineFor }
 }
 
 export const manyOf = (tenant: string, count: number, chain: string = crypto.randomUUID()): CollectCall =>

@@ -7,21 +7,13 @@ import { compactVerify, createLocalJWKSet } from 'jose'
 import { afterEach, expect, it } from 'vitest'
 import { readBundle, readEntry, writeEntry } from '../../../src/audit/log/entry.ts'
 import { logOf, logPrefix } from '../../../src/audit/log/names.ts'
-import {
-  readCheckpoint,
-  readNote,
-  readVkey,
-  signatureTypes,
-  verifierOf,
-  vkeyOf,
-  writeNote,
-} from '../../../src/audit/log/note.ts'
+import { readCheckpoint, readNote, readVkey, type verifierOf } from '../../../src/audit/log/note.ts'
 import { hashesOf, readTilePath, tilePath, WIDTH, widthAt } from '../../../src/audit/log/tiles.ts'
 import { isConsistent, leafHash, treeHash } from '../../../src/audit/log/tree.ts'
 import { clock } from '../../clock.ts'
 import { broken, mend } from '../../doubles.ts'
 import { asking, problemIn } from '../../http/world.ts'
-import { collect, createLogWorld, manyOf, publish } from './build.ts'
+import { collect, createLogWorld, createWitness, manyOf, publish } from './build.ts'
 
 afterEach(() => {
   mend()
@@ -247,30 +239,20 @@ it('shows strangers nothing, unless the tenant made the log public', async () =>
 })
 
 it('keeps what listed witnesses sign, and nobody else’s', async () => {
-  const pair = (await crypto.subtle.generateKey('Ed25519', true, ['sign', 'verify'])) as CryptoKeyPair
-  const raw = new Uint8Array((await crypto.subtle.exportKey('raw', pair.publicKey)) as ArrayBuffer)
-  const witness = verifierOf('witness.example/w1', signatureTypes.cosignature, raw)
-  const { tenant, get, send, auditor } = await world({ witnesses: [vkeyOf(witness)] })
+  const witness = await createWitness()
+  const { tenant, get, send, auditor } = await world({ witnesses: [witness.key] })
   await collect(manyOf(tenant, 3))
   await publish(tenant)
   const { note, checkpoint } = await monitor(get)
-  const text = readNote(note)?.text ?? ''
-  const lineOf = async (name: string, time: number) => {
-    const stamp = Buffer.alloc(8)
-    stamp.writeBigUInt64BE(BigInt(time))
-    const message = new TextEncoder().encode(`cosignature/v1\ntime ${time}\n${text}`)
-    const signature = Buffer.concat([stamp, Buffer.from(await crypto.subtle.sign('Ed25519', pair.privateKey, message))])
-    return writeNote('', [{ name, id: witness.id, signature }]).slice(1)
-  }
   const post = (size: number, lines: string) =>
     send('POST', `/v1/log/cosignatures?size=${size}`, lines, {
       token: auditor,
       headers: { 'content-type': 'text/plain' },
     })
-  const good = await lineOf(witness.name, 1_800_000_000)
-  expect((await problemIn(await post(checkpoint.size, await lineOf('witness.example/w2', 1)))).reason).toBe(
-    'not_cosigned',
-  )
+  const good = await witness.lineFor(note)
+  expect(
+    (await problemIn(await post(checkpoint.size, await witness.lineFor(note, 1, 'witness.example/w2')))).reason,
+  ).toBe('not_cosigned')
   expect((await problemIn(await post(checkpoint.size + 1, good))).status).toBe(404)
   expect(await (await post(checkpoint.size, good)).json()).toEqual({ witnesses: [witness.name] })
   const cosigned = await monitor(get)
