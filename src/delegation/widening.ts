@@ -105,6 +105,7 @@ export const widened = async (
         stepUp: { ...binding, forbids },
         principals: delegator.principals,
         ask,
+        object: name,
         as,
         requester: delegator.name,
         requirements: [

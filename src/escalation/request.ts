@@ -1,12 +1,12 @@
 import * as v from 'valibot'
 import type { RequestReply, StepUp } from '../agent/call.ts'
 import type { AgentObject } from '../agent/object.ts'
-import { actingAs, isPerson } from '../audit/privacy/acting.ts'
+import { isPerson } from '../audit/privacy/acting.ts'
 import { ownerOf } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
 import type { EntityUid } from '../cedar/json.ts'
+import { actorOf } from '../decision/actor.ts'
 import { Ask, read } from '../decision/ask.ts'
-import { agentName } from '../decision/prepare.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
 import { who } from '../decision/who.ts'
 import { contentHash, sha256 } from '../durable/hash.ts'
@@ -110,8 +110,8 @@ export const requestOf = async (json: unknown, deps: RequestDeps, at = ''): Prom
   if (asking.unknown) return refusal(403, asking.unknown)
   if (!provesActor(submission, asking.principals)) return refusal(403, 'unverified_actor', { pointer: '/client/actor' })
   const { privacy } = bundle.settings
-  const as = await actingAs(asking.principals.actor, privacy, deps.vault)
-  const bound = await denialOf(submission, agentName(deps.tenant, as), deps)
+  const { as, name } = await actorOf(asking.principals.actor, deps.tenant, { privacy, vault: deps.vault })
+  const bound = await denialOf(submission, name, deps)
   if (isRefusal(bound)) return bound
   const { task, stepUp, evaluationId } = bound
   const requirements = requirementsOf(stepUp, bundle)
@@ -132,6 +132,7 @@ export const requestOf = async (json: unknown, deps: RequestDeps, at = ''): Prom
       stepUp,
       principals: stepUp.intent.principals,
       ask: { subject, action, resource, context },
+      object: name,
       as,
       requester: caller.name,
       requirements,
@@ -149,6 +150,7 @@ type Opening = Pick<
   OpenCall,
   | 'task'
   | 'evaluationId'
+  | 'object'
   | 'principals'
   | 'requester'
   | 'barred'
@@ -183,7 +185,6 @@ export const openCall = (
     tenant,
     identifier,
     ...opening,
-    object: agentName(tenant, as),
     agent: uidText(actor),
     ...(acting && { recordAs: uidText(as) }),
     ...(stepUp.session !== undefined && { session: stepUp.session }),
