@@ -12,6 +12,7 @@ import type { LoadedBundle } from '../policy/load.ts'
 import { BEST } from '../settle/best.ts'
 import { type Program, SESSION } from '../settle/program.ts'
 import { settle } from '../settle/settle.ts'
+import { subjectOf } from './act.ts'
 import type { Ask } from './ask.ts'
 import type { Claim, Truth } from './known.ts'
 import { judge } from './prepare.ts'
@@ -59,7 +60,7 @@ export const judgeAgain = async (
   if (records.some(one => one.facts.some(fact => !('value' in fact) && !known.has(fact.hash)))) return 'erased'
   const truth = truthOf(records, decision, bundle, known)
   const edge = { now, ...(ip && { ip: ip.value }) }
-  const { program, denied } = judge(askOf(body.output, secrets.output), who, { bundle, edge }, truth, [])
+  const { program, denied } = judge(askOf(body.output, secrets.output, who), who, { bundle, edge }, truth, [])
   const state = { ...BEST, approved: (policy: string) => decision.lifted.includes(policy) }
   const again = denied
     ? { ...NOTHING, reason: denied.reason }
@@ -151,7 +152,14 @@ const Secrets = v.object({
   acting: v.optional(secret(Uid)),
   ip: v.optional(secret(v.string())),
   asserted: v.optional(
-    secret(v.object({ subject: v.optional(Json), resource: v.optional(Json), context: v.optional(Json) })),
+    secret(
+      v.object({
+        subject: v.optional(Json),
+        actor: v.optional(Json),
+        resource: v.optional(Json),
+        context: v.optional(Json),
+      }),
+    ),
   ),
   grants: v.optional(secret(v.custom<Grant[]>(Array.isArray))),
   fields: v.optional(secret(Json)),
@@ -160,13 +168,13 @@ const Secrets = v.object({
 type Secrets = v.InferOutput<typeof Secrets>
 
 const askOf = (
-  { agent: named, action }: Body,
-  { acting, resource, arguments: args, asserted, fields }: Secrets,
+  { action }: Body,
+  { resource, arguments: args, asserted, fields }: Secrets,
+  { principals }: Who,
 ): Ask => {
-  const { subject, resource: properties, context } = asserted?.value ?? {}
-  const agent = acting?.value ?? named
+  const { resource: properties, context, ...said } = asserted?.value ?? {}
   return {
-    subject: { ...agent, ...(subject && { properties: subject }) },
+    subject: subjectOf(principals, said),
     action: { name: action, properties: args.value },
     resource: { ...resource.value, ...(properties && { properties }) },
     ...((context || fields) && { context: { ...context, ...fields?.value } }),

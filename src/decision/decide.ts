@@ -11,17 +11,19 @@ import { enter, wakeAt } from '../facts/waits.ts'
 import type { Signer } from '../identity/keys.ts'
 import { signPermit } from '../identity/permit.ts'
 import type { Activation } from '../policy/source.ts'
+import { hasAct } from './act.ts'
 import { type Answer, answerOf, type Tells, unrecorded } from './answer.ts'
 import type { Ask } from './ask.ts'
 import type { Call } from './call.ts'
 import { judgedOf } from './legs.ts'
-import { lineageIn } from './lineage.ts'
+import { lineageIn, type Taken, takenFrom } from './lineage.ts'
 import { settleAt } from './object.ts'
 import { hashesOf, intentOf, type Prepared, prepare } from './prepare.ts'
 import { isRefusal, type Refusal, refusal } from './refusal.ts'
 import { applied } from './rewrite.ts'
 import { sealed, underPseudonym } from './sealed.ts'
-import { type FactsIo, type Gathered, truthsOf } from './truth.ts'
+import { type FactsIo, truthsOf } from './truth.ts'
+import { who } from './who.ts'
 
 export type Deps = {
   agents: DurableObjectNamespace<AgentObject>
@@ -31,6 +33,7 @@ export type Deps = {
   /** The approval that an action is presented with, as far as it can be verified without state. */
   presented: (ask: Ask) => Promise<Presented | undefined>
   facts: FactsIo
+  taken: Taken
   /** Moves the call to a newer activation that an object knows of, or `undefined` where the call doesn't hold there. */
   adopt: (newer: Activation) => Promise<Pick<Call, 'bundle' | 'caller'> | undefined>
 }
@@ -43,12 +46,15 @@ export type Result = Answer | Refusal
  * actions; with `stop` the list ends with the one that ended it.
  */
 export const decide = async (asks: readonly (Ask | Refusal)[], call: Call, deps: Deps): Promise<Result[]> => {
-  const [presented, truths] = await Promise.all([
+  const [presented, truths, taken] = await Promise.all([
     Promise.all(asks.map(ask => (isRefusal(ask) ? undefined : deps.presented(ask)))),
     truthsOf(asks, call, deps.facts),
+    takenOf(asks, call, deps),
   ])
   const prepared = asks.map((ask, index) =>
-    isRefusal(ask) ? ask : prepare(ask, call, presented[index], truths[index]),
+    isRefusal(ask)
+      ? ask
+      : prepare(ask, call, { presented: presented[index], truth: truths[index], taken: taken[index] }),
   )
   const named = await Promise.all(prepared.map(one => underPseudonym(one, call, deps.vault)))
   const results = await settleAll(numbered(named), call, deps, true)
@@ -153,16 +159,13 @@ const settleRun = async (run: Run, call: Call, deps: Deps, mayMove: boolean): Pr
       // Under another bundle the caller may be another agent, or the ask refused, so what is left is prepared anew.
       const next = { ...call, ...moved }
       const left = items.slice(at)
-      const truths = await truthsOf(
-        left.map(item => item.prepared.ask),
-        next,
-        deps.facts,
-      )
+      const asks = left.map(item => item.prepared.ask)
+      const [truths, taken] = await Promise.all([truthsOf(asks, next, deps.facts), takenOf(asks, next, deps)])
       const rest = await Promise.all(
-        left.map(async (item, i) => ({
-          ...item,
-          prepared: await underPseudonym(again(item.prepared, next, truths[i]), next, deps.vault),
-        })),
+        left.map(async ({ prepared: { ask, presented }, ...place }, i) => {
+          const anew = prepare(ask, next, { presented, truth: truths[i], taken: taken[i] })
+          return { ...place, prepared: await underPseudonym(anew, next, deps.vault) }
+        }),
       )
       return [...placed, ...(await settleAll(rest, next, deps, false))]
     }
@@ -183,8 +186,15 @@ const idempotencyOf = ({ index, ordinal }: Item, { caller, idempotency }: Call) 
     },
   }
 
-const again = ({ ask, presented }: Prepared, call: Call, truth: Gathered | undefined): Prepared | Refusal =>
-  prepare(ask, call, presented, truth)
+/** Whether anything was taken away that the authority for each comes from, where that isn't the caller's own. */
+const takenOf = (asks: readonly (Ask | Refusal)[], call: Call, deps: Deps): Promise<Call['taken'][]> =>
+  Promise.all(
+    asks.map(ask => {
+      if (isRefusal(ask) || !hasAct(ask.subject.properties)) return undefined
+      const asking = who(ask, call.caller, call.bundle)
+      return isRefusal(asking) ? undefined : takenFrom(asking, call, deps)
+    }),
+  )
 
 type Settled = Exclude<DecideReply[number], { kind: 'stale_bundle' | 'chain_fork' }>
 

@@ -50,8 +50,11 @@ const UNATTRIBUTED_ATTEMPTS = { capacity: 60, windowMs: 60_000 }
 
 export const NO_PROGRAM = { v: 1, legs: [] } as const satisfies DecideItem['program']
 
+/** What was found out of one action before it is judged; `taken`: of the authority that a PEP states for it. */
+type Found = { presented: Presented | undefined; truth: Gathered | undefined; taken: Call['taken'] }
+
 /** identity → request → cedar, for one action: all of the way that needs no state. */
-export const prepare = (ask: Ask, call: Call, presented?: Presented, truth?: Gathered): Prepared | Refusal => {
+export const prepare = (ask: Ask, call: Call, { presented, truth, taken }: Found): Prepared | Refusal => {
   const actor = who(ask, call.caller, call.bundle)
   if (isRefusal(actor)) return actor
   const problems: Problem[] = []
@@ -60,7 +63,7 @@ export const prepare = (ask: Ask, call: Call, presented?: Presented, truth?: Gat
   const kept = redact(withoutProofs(ask), call.bundle.settings.privacy)
   const judged: Judged = kept.denied
     ? { ask, program: NO_PROGRAM, denied: kept.denied }
-    : judge(ask, actor, call, truth, problems)
+    : judge(ask, actor, taken ? { ...call, taken } : call, truth, problems)
   const { program, denied, asked } = judged
   const intent = intentOf(judged.ask, actor, call)
   const { hash, argumentsHash } = hashesOf(intent)

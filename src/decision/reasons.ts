@@ -45,7 +45,7 @@ export const reasons = {
   session_unlinked: "The session's parent is not known here: exchange the parent's token again.",
   chain_fork: "The agent's receipt chain was contradicted, so nothing more is decided on it.",
   // decided by the request
-  unknown_agent: "The token is genuine, but the tenant's bundle knows no such agent.",
+  unknown_agent: "The tenant's bundle knows no such agent, genuine as it may be.",
   unknown_principal: "The tenant's bundle knows no entity of the subject's type.",
   unknown_action: "The tenant's schema has no such action.",
   credential_refused:

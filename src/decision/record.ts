@@ -2,6 +2,7 @@ import { base64url } from 'jose'
 import { type Body, commitment, type Secret } from '../audit/receipt.ts'
 import { recordsOf } from '../facts/record.ts'
 import type { Caller } from '../identity/caller.ts'
+import { assertedIn } from './act.ts'
 import type { Ask } from './ask.ts'
 import type { Edge } from './call.ts'
 import type { Truth } from './known.ts'
@@ -34,12 +35,11 @@ export const recordOf = (
   if (user) personal.user = user
   if (Object.keys(more.fields).length > 0) personal.fields = more.fields
   if (asserts) {
-    const { properties: subject } = ask.subject
     const { properties: resource } = ask.resource
     const { context } = ask
     // What isn't there must not stand here as `undefined`: the value is hashed again from the JSON that was stored.
-    const asserted = { ...(subject && { subject }), ...(resource && { resource }), ...(context && { context }) }
-    if (subject || resource || context) personal.asserted = asserted
+    const asserted = { ...assertedIn(ask.subject), ...(resource && { resource }), ...(context && { context }) }
+    if (Object.keys(asserted).length > 0) personal.asserted = asserted
   }
   // What was believed then: with it a decision can be judged again when the ledger says otherwise.
   const records = more.truth ? recordsOf(more.truth) : []

@@ -7,6 +7,7 @@ import { type CedarRecord, type EntityRef, entityRef, recordOf, unknown, type Va
 import { jcs } from '../durable/jcs.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import { SESSION } from '../settle/program.ts'
+import { partiesOf } from './act.ts'
 import type { Ask } from './ask.ts'
 import type { Edge } from './call.ts'
 import { membersOf, type Truth } from './known.ts'
@@ -27,42 +28,42 @@ export const what = (
 ): What | Unfit => {
   const action = actionNamed(ask.action.name, bundle.schema)
   if (!action) return { reason: 'unknown_action' }
-  const { actor, chain, user } = principals
+  const { actor, user } = principals
   const problems: Problem[] = []
 
   if (!action.resources.includes(ask.resource.type)) {
     problems.push({ pointer: '/resource/type', code: 'mistyped', expected: action.resources.join(' or ') })
   }
-  const judged = [actor, ...chain, ...(user && bundle.settings.judge_user ? [user] : [])]
-  if (judged.some(({ type }) => !action.principals.includes(type))) {
-    problems.push({ pointer: '/subject/type', code: 'mistyped', expected: action.principals.join(' or ') })
+  const parties = partiesOf(ask.subject, principals, asserts)
+  const judged = parties.filter(({ uid }) => uid !== user || bundle.settings.judge_user)
+  const misfit = judged.find(({ uid }) => !action.principals.includes(uid.type))
+  if (misfit) {
+    problems.push({ pointer: `${misfit.at}/type`, code: 'mistyped', expected: action.principals.join(' or ') })
   }
   const resource = { type: ask.resource.type, id: ask.resource.id }
-  for (const [uid, pointer] of [
-    [actor, '/subject/id'],
-    [resource, '/resource/id'],
-  ] as const) {
+  const named = asserts ? parties : parties.filter(({ uid }) => uid === actor)
+  for (const { uid, at } of [...named, { uid: resource, at: '/resource' }]) {
     const ids = bundle.schema.entityTypes.get(uid.type)?.ids
-    if (ids && !ids.includes(uid.id)) problems.push({ pointer, code: 'malformed', expected: ids.join(' or ') })
+    if (ids && !ids.includes(uid.id))
+      problems.push({ pointer: `${at}/id`, code: 'malformed', expected: ids.join(' or ') })
   }
 
   if (truth) problems.push(...truth.problems)
   const context = contextOf(ask, action, asserts, edge, truth, problems)
   const extra: EntityData[] = []
-  const asserted = (uid: EntityUid, properties: Record<string, unknown> | undefined, at: string): Attributes =>
-    asserts && properties ? attributesOf(uid, properties, bundle.schema, at, problems) : []
-  const subject = asserted(actor, ask.subject.properties, '/subject/properties')
-  if (subject.length > 0 || groups.length > 0) extra.push(entityData(actor, subject, groups))
-  const object = asserted(resource, ask.resource.properties, '/resource/properties')
-  if (object.length > 0) extra.push(entityData(resource, object))
-  const lacking = (uid: EntityUid, name: string, given: Attributes = []) => {
+  for (const { uid, name, at, said } of parties) {
+    const given = said ? attributesOf(uid, said, bundle.schema, `${at}/properties`, problems) : []
+    const memberOf = uid === actor ? groups : []
+    if (given.length > 0 || memberOf.length > 0) extra.push(entityData(uid, given, memberOf))
     const absent = absentAttributes(uid, name, given, bundle)
     if (absent.length > 0) extra.push(entityData(uid, absent))
   }
-  lacking(actor, 'principal', subject)
-  lacking(resource, 'resource', object)
-  for (const [index, parent] of chain.entries()) lacking(parent, `chain.${index}`)
-  if (user) lacking(user, 'user')
+  const { properties } = ask.resource
+  const object =
+    asserts && properties ? attributesOf(resource, properties, bundle.schema, '/resource/properties', problems) : []
+  if (object.length > 0) extra.push(entityData(resource, object))
+  const lacking = absentAttributes(resource, 'resource', object, bundle)
+  if (lacking.length > 0) extra.push(entityData(resource, lacking))
 
   if (problems.length > 0 || !context) return { reason: 'schema_mismatch', problems }
   const entities = extra.length > 0 ? overlay(bundle.entities, extra) : bundle.entities

@@ -3,9 +3,10 @@ import { entityRef } from '../cedar/value.ts'
 import type { Caller, PrincipalChain } from '../identity/caller.ts'
 import type { Grant } from '../identity/grant.ts'
 import type { LoadedBundle } from '../policy/load.ts'
+import { statedBy } from './act.ts'
 import type { Ask } from './ask.ts'
 import type { Reason } from './reasons.ts'
-import { type Refusal, refusal } from './refusal.ts'
+import { isRefusal, type Refusal, refusal } from './refusal.ts'
 
 /** Whose action is judged, and whether the caller's word about it counts. */
 export type Who = {
@@ -20,16 +21,17 @@ export type Who = {
 }
 
 /**
- * Turns AuthZEN's two shapes, subject = the agent and subject = the user with a verified `act`, into one chain of
- * principals. An agent is judged for itself; a PEP may ask about anyone.
+ * Turns AuthZEN's two shapes, subject = the agent and subject = the user with an `act`, into one chain of principals. An
+ * agent is judged for itself, and its token says who acts; a PEP may ask about anyone, and says it in the request.
  */
 export const who = (ask: Ask, caller: Caller, bundle: LoadedBundle): Who | Refusal => {
   const { type, id } = ask.subject
   const { grants = [] } = caller
   if (caller.roles.includes('pep')) {
-    const principals = { actor: { type, id }, chain: [] }
-    const known = bundle.schema.entityTypes.has(type)
-    return { principals, groups: [], grants, asserts: true, ...(!known && { unknown: 'unknown_principal' }) }
+    const stated = statedBy(ask.subject, bundle) ?? { actor: { type, id }, chain: [] }
+    if (isRefusal(stated)) return stated
+    const known = everyone(stated).every(uid => bundle.schema.entityTypes.has(uid.type))
+    return { principals: stated, groups: [], grants, asserts: true, ...(!known && { unknown: 'unknown_principal' }) }
   }
   // Genuine, but no mapping covers it: it can't be the subject it names, whoever that is.
   const principals = caller.principals
@@ -51,3 +53,5 @@ export const who = (ask: Ask, caller: Caller, bundle: LoadedBundle): Who | Refus
   const unknown = agentsKnown ? (userKnown ? undefined : 'unknown_principal') : 'unknown_agent'
   return { principals, groups: caller.groups, grants, asserts: false, ...(unknown && { unknown }) }
 }
+
+const everyone = ({ actor, chain, user }: PrincipalChain): EntityUid[] => [actor, ...chain, ...(user ? [user] : [])]

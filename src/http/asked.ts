@@ -3,7 +3,7 @@ import type { Epoch } from '../agent/call.ts'
 import { vaultOf } from '../audit/privacy/vault.ts'
 import type { Call } from '../decision/call.ts'
 import type { Deps } from '../decision/decide.ts'
-import { sessionOf, sourceIo } from './authenticated.ts'
+import { sessionOf, sourceIo, takenFrom } from './authenticated.ts'
 import type { AppEnv } from './types.ts'
 
 /** The kill switches. `undefined` where they can't be told: then nothing may be allowed. */
@@ -28,11 +28,12 @@ export const askedOf = (
 }
 
 /** What it is answered with. */
-export const answerersOf = (c: Context<AppEnv>): Pick<Deps, 'agents' | 'vault' | 'adopt'> => {
+export const answerersOf = (c: Context<AppEnv>): Pick<Deps, 'agents' | 'vault' | 'taken' | 'adopt'> => {
   const { tenant } = c.get('place')
   return {
     agents: c.env.AGENT,
     vault: vaultOf(c.env, tenant, c.get('now')),
+    taken: (lineage, bundle) => takenFrom(c, lineage, bundle),
     adopt: async newer => {
       const found = await c.get('parts').source.adopt(tenant, newer, sourceIo(c))
       if (!found.ok) return undefined

@@ -9,6 +9,7 @@ import type { Caller, Role } from '../identity/caller.ts'
 import type { Claims } from '../identity/claims.ts'
 import { PROOF_AGE, type Proof } from '../identity/dpop.ts'
 import type { KeyIo } from '../identity/key-sets.ts'
+import type { Lineage } from '../identity/lineage.ts'
 import { noncesOf } from '../identity/nonces.ts'
 import { ownIssuer } from '../identity/own-issuer.ts'
 import { requireRole } from '../identity/roles.ts'
@@ -52,7 +53,7 @@ export const authenticated = (
     // A PEP asks about many agents: no one agent's object would see its proof a second time.
     const settled = settles && isAgent(caller)
     if (proof && !settled && !(await claimed(c, caller, proof))) return problem(refusal(401, 'invalid_dpop_proof'))
-    const taken = await takenFrom(c, caller, found.bundle)
+    const taken = await takenFrom(c, caller.lineage, found.bundle)
     c.set('session', {
       bundle: found.bundle,
       caller,
@@ -139,12 +140,13 @@ const MAX_SKEW = 120
 const claimed = (c: Context<AppEnv>, { jkt = '' }: Caller, proof: ProofClaim): Promise<boolean> =>
   c.env.AGENT.getByName(nameOf('proofs', c.get('place').tenant, jkt)).claim(proof)
 
-/** An agent that acts for itself alone has only its own object to ask, and that is asked anyway. */
-const takenFrom = async (
+/** Whether anything was taken away that an authority comes from. */
+export const takenFrom = async (
   c: Context<AppEnv>,
-  { lineage }: Caller,
+  lineage: Lineage | undefined,
   { settings: { privacy } }: LoadedBundle,
 ): Promise<'no' | 'yes' | 'unknown'> => {
+  // An agent that acts for itself alone has only its own object to ask, and that is asked anyway.
   if (!lineage || lineage.keys.length === 1) return 'no'
   const blinding = { privacy, vault: vaultOf(c.env, c.var.place.tenant, c.var.now) }
   const named = await withStored(lineage, blinding).catch(() => undefined)

@@ -3,7 +3,8 @@ import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
 import { type OutcomeReply, reported } from '../agent/call.ts'
 import { receiptOf } from '../audit/store.ts'
-import { read } from '../decision/ask.ts'
+import { statedBy } from '../decision/act.ts'
+import { Properties, read } from '../decision/ask.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
 import { actorAt } from './acting.ts'
 import { authenticated } from './authenticated.ts'
@@ -19,8 +20,8 @@ const Report = v.object({
   /** Of the action's result, as the reporter makes it. */
   result_hash: v.optional(Text),
   note: v.optional(v.pipe(v.string(), v.maxLength(1_000))),
-  /** Whose decision it was. Spares a gateway's report a read of the record. */
-  subject: v.optional(v.object({ type: Text, id: Text })),
+  /** The decision's subject. Spares a gateway's report a read of the record. */
+  subject: v.optional(v.object({ type: Text, id: Text, properties: v.optional(Properties) })),
 })
 
 const Recorded = v.object({
@@ -63,8 +64,10 @@ export const outcomes = new Hono<AppEnv>().post(
       ...(asked.result_hash !== undefined && { resultHash: asked.result_hash }),
       ...(asked.note !== undefined && { note: asked.note }),
     }
+    const acting = trusted && asked.subject && statedBy(asked.subject, bundle)
+    if (acting && isRefusal(acting)) return problem(acting)
     // an agent speaks of its own decisions alone, and one that no rule knows has none
-    const whose = trusted ? asked.subject : caller.principals?.actor
+    const whose = trusted ? (acting ? acting.actor : asked.subject) : caller.principals?.actor
     if (!trusted && !whose) return problem(refusal(404, 'not_found'))
     // a type that no bundle knows has no agents, and must not get objects
     const name = whose && bundle.schema.entityTypes.has(whose.type) ? (await actorAt(c, whose)).name : undefined

@@ -20,7 +20,7 @@ import { nameOf, shardOf } from '../durable/names.ts'
 
 /** What of a call a question needs. */
 export type Asked = Omit<Call, 'idempotency' | 'stop' | 'identifier'>
-export type Answerers = Pick<Deps, 'agents' | 'vault' | 'adopt'>
+export type Answerers = Pick<Deps, 'agents' | 'vault' | 'taken' | 'adopt'>
 
 /** Stands in the record for what is searched for. */
 export const ANY = '*'
@@ -73,7 +73,7 @@ export const questionOf = async (
 }
 
 /** Why an answer would be nothing, before anything is looked for. */
-export const deniedFor = ({ unknown }: Who, { taken }: Asked): { reason: Reason } | undefined => {
+export const deniedFor = ({ unknown }: Who, taken: Asked['taken']): { reason: Reason } | undefined => {
   if (unknown) return { reason: unknown }
   return taken && { reason: taken === 'yes' ? 'revoked' : 'control_unreachable' }
 }

@@ -3,6 +3,7 @@ import type { Answered, ScopeCall } from '../agent/call.ts'
 import { redact } from '../audit/privacy/redact.ts'
 import type { Problem } from '../cedar/convert.ts'
 import { Action, type Ask, Entity, Name, Properties } from '../decision/ask.ts'
+import { takenFrom } from '../decision/lineage.ts'
 import { reached } from '../decision/object.ts'
 import type { Reason } from '../decision/reasons.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
@@ -58,7 +59,7 @@ export const scope = async (
     return { filter: { scope: 'never' }, exact: true, inexact: [], mask: [], ...at, recorded: false, reason }
   }
   if ('failed' in question) return nothing(question.failed)
-  const scoping = scopingOf(ask, actor, call)
+  const scoping = scopingOf(ask, actor, call, deniedFor(actor, call.taken ?? (await takenFrom(actor, call, deps))))
   if (isTooLarge(scoping.program)) return refusal(422, 'filter_too_large')
   const sent: ScopeCall = {
     ...question,
@@ -96,7 +97,7 @@ const placeholder = ({ resource: { type } }: ScopeQuery, { bundle }: Asked): str
 
 type Denied = Scoping & { asked?: What; denied?: { reason: Reason }; problems?: Problem[] }
 
-const scopingOf = (ask: Ask, actor: Who, call: Asked): Denied => {
+const scopingOf = (ask: Ask, actor: Who, call: Asked, denied: Denied['denied']): Denied => {
   const { bundle, edge } = call
   const nothing = (reason: Reason): Denied => ({
     program: { v: 1, legs: [] },
@@ -104,7 +105,6 @@ const scopingOf = (ask: Ask, actor: Who, call: Asked): Denied => {
     mask: [],
     denied: { reason },
   })
-  const denied = deniedFor(actor, call)
   if (denied) return nothing(denied.reason)
   const asked = what(ask, actor, bundle, edge)
   // What must be redeemed one by one can't be had by a filter.

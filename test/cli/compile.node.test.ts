@@ -309,6 +309,11 @@ describe('what is refused, and where', () => {
       ['error schema.cedarschema:6:8 action "view": context.now is a long (declare it as a datetime)'],
     ],
     [
+      'an attribute of a principal that would be taken for whoever acts for it',
+      schema(text => text.replace('name: String', 'act?: String').replace('pages?: Long', 'act?: Long')),
+      ['error schema.cedarschema:6:8 Agent has an attribute act (in a request a subject'],
+    ],
+    [
       'extra that is not a string',
       schema(text => text.replace('pages: Long }', 'extra: Long }')),
       ['error schema.cedarschema:6:8 action "view": arguments.extra is not a String'],

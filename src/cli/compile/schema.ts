@@ -40,6 +40,7 @@ export const readSchema = (file: SourceText): { schema?: WrittenSchema; diagnost
     ...parsed.warnings.map(({ message, range }) => warning(message, { place: placed(range) })),
     ...ambiguousActions(schema, placeOf),
     ...[...schema.actions.values()].flatMap(action => badContext(action, placeOf(action))),
+    ...actingAttributes(schema, placeOf),
   ]
   return { schema: { text: file.text, json: parsed.json, schema, placeOf }, diagnostics }
 }
@@ -54,6 +55,18 @@ const ambiguousActions = (schema: Schema, placeOf: (action: ActionType) => Place
     const hint = 'a request names an action by its id alone, so ids must differ over all namespaces'
     return [error(`${names} have the same id`, { place: placeOf(first), hint })]
   })
+}
+
+/** Among the properties that come with a subject, `act` is no attribute. */
+const actingAttributes = (schema: Schema, placeOf: (action: ActionType) => Place): Diagnostic[] => {
+  const named = new Map<string, ActionType>()
+  for (const action of schema.actions.values()) {
+    for (const type of action.principals) if (!named.has(type)) named.set(type, action)
+  }
+  const hint = "in a request a subject's property act names the agent that acts for it: call the attribute otherwise"
+  return [...named]
+    .filter(([type]) => schema.entityTypes.get(type)?.shape.attributes.has('act'))
+    .map(([type, action]) => error(`${type} has an attribute act`, { place: placeOf(action), hint }))
 }
 
 const badContext = ({ uid, context }: ActionType, place: Place): Diagnostic[] => {
