@@ -146,8 +146,13 @@ export type ProofClaim = {
 export type DecideItem = {
   /** UUIDv7, made by the Worker before the call. */
   evaluationId: string
-  /** Names the intent: what happened to one of the same name bears on this one. */
+  /** Names the action as it is written: what waits for one of the same name waits for this one. */
   actionHash: string
+  /**
+   * Names the intent, where the receipt doesn't say that name as the action's: what became of one of the same name bears
+   * on this one.
+   */
+  intent?: string
   program: Program
   /** A denial that was settled before policy (unknown action, arguments that don't fit): recorded, not evaluated. */
   denied?: { reason: Reason; problems?: Pointed[] }

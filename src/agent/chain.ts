@@ -6,13 +6,14 @@ import type { Self } from './self.ts'
 export const append = (
   storage: DurableObjectStorage,
   self: Pick<Self, 'chain' | 'head' | 'flushed'>,
-  entry: Entry,
+  entry: Entry & { intent?: string },
   clock: () => number,
 ): StoredReceipt => {
   const receipt = nextReceipt(self.chain, self.head, entry)
   const { seq, hash, prev, kind, at, bodyCommit, body, secrets } = receipt
   storage.sql.exec(
-    'INSERT INTO receipt (seq, hash, prev, kind, at, body_commit, body, secrets) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+    `INSERT INTO receipt (seq, hash, prev, kind, at, body_commit, body, secrets, intent)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     seq,
     hash,
     prev,
@@ -21,6 +22,7 @@ export const append = (
     bodyCommit,
     body,
     secrets,
+    entry.intent ?? null,
   )
   // where older receipts wait, the flush is planned already
   if (seq === self.flushed + 1) planFlush(storage, clock())

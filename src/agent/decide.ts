@@ -130,7 +130,7 @@ const decideItem = (
     root,
     approved: approvals.approved,
     held: key => heldOf(storage, key, waits, spendingAt),
-    unsettled: atHand.unknownOutcomes && unknownOf(storage, item.actionHash).length > 0,
+    unsettled: atHand.unknownOutcomes && unknownOf(storage, item).length > 0,
   }
   const judged: Settled =
     denialOf(stopped ? { denied: { reason: stopped } } : item, self) ??
@@ -161,7 +161,13 @@ const decideItem = (
   const receipt = append(
     storage,
     self,
-    { kind: 'decision', at: now, body: { ...item.body, decision }, secrets: item.secrets },
+    {
+      kind: 'decision',
+      at: now,
+      body: { ...item.body, decision },
+      secrets: item.secrets,
+      ...(item.intent !== undefined && permits(settled) && { intent: item.intent }),
+    },
     clock,
   )
   if (permits(settled)) {

@@ -2,7 +2,7 @@ import { type Body, clearValue, commitmentsOf, type DecisionRecord, type Secret 
 import type { DecideItem, OutcomeCall, OutcomeReply } from './call.ts'
 import { append } from './chain.ts'
 import { findPending, type Pending, unknownOf } from './pending.ts'
-import { receiptAt, unflushedDecision } from './receipts.ts'
+import { intentAt, receiptAt, unflushedDecision } from './receipts.ts'
 import { freeReservations } from './reservations.ts'
 import { readSelf } from './self.ts'
 import { secret } from './standing.ts'
@@ -22,12 +22,12 @@ export const report = (storage: DurableObjectStorage, call: OutcomeCall, clock: 
  */
 export const settleUnknown = (
   storage: DurableObjectStorage,
-  { actionHash, came }: Pick<DecideItem, 'actionHash' | 'came'>,
+  { came, ...named }: Pick<DecideItem, 'actionHash' | 'intent' | 'came'>,
   at: number,
   clock: () => number,
 ): boolean => {
   if (!came) return false
-  const replies = unknownOf(storage, actionHash).map(evaluationId =>
+  const replies = unknownOf(storage, named).map(evaluationId =>
     take(storage, { v: 1, evaluationId, trusted: true, at, ...came }, clock),
   )
   return replies.some(({ kind }) => kind === 'recorded')
@@ -103,7 +103,7 @@ const decisionAt = (
   const { decision }: { decision: DecisionRecord } = JSON.parse(receipt.body)
   if (decision.evaluation_id !== evaluationId) return undefined
   if (decision.outcome !== 'allow' && decision.outcome !== 'modify') return { denied: true }
-  const intent = clearValue(JSON.parse(receipt.secrets), 'action_hash')
+  const intent = intentAt(storage, receipt.seq) ?? clearValue(JSON.parse(receipt.secrets), 'action_hash')
   return { seq: receipt.seq, hash: receipt.hash, intent: typeof intent === 'string' ? intent : '' }
 }
 

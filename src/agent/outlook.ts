@@ -69,7 +69,7 @@ const outlookOf = (
     approved,
     held: () => ({ left: Number.MAX_SAFE_INTEGER }),
     // a fact at hand may settle it first
-    unsettled: !item.came && unknownOf(storage, item.actionHash).length > 0,
+    unsettled: !item.came && unknownOf(storage, item).length > 0,
   }
   const { outcome } = settle(item.program, stateOf(storage, { suspended: false }, knowing, now), now)
   if (outcome === 'step_up') return 'asks'

@@ -56,7 +56,7 @@ export const keepPending = (
     item.evaluationId,
     receipt.seq,
     receipt.hash,
-    item.actionHash,
+    item.intent ?? item.actionHash,
     reportBy ?? null,
     // what must be reported is awaited until it is
     reportBy === undefined ? until + KEEP_MS : null,
@@ -93,11 +93,18 @@ type Row = {
   reported_seq: number | null
 }
 
-/** The decisions of the same intent that were carried out with an outcome that nobody knows. */
-export const unknownOf = ({ sql }: DurableObjectStorage, actionHash: string): string[] =>
+/**
+ * The decisions of the same intent that were carried out with an outcome that nobody knows. Those from before intents had
+ * names of their own go by that of their action.
+ */
+export const unknownOf = (
+  { sql }: DurableObjectStorage,
+  { intent, actionHash }: Pick<DecideItem, 'intent' | 'actionHash'>,
+): string[] =>
   sql
     .exec<{ id: string }>(
-      "SELECT evaluation_id AS id FROM pending WHERE action_hash = ? AND outcome = 'unknown'",
+      "SELECT evaluation_id AS id FROM pending WHERE action_hash IN (?, ?) AND outcome = 'unknown'",
+      intent ?? actionHash,
       actionHash,
     )
     .toArray()

@@ -9,6 +9,10 @@ export const receiptsAfter = ({ sql }: DurableObjectStorage, after: number, limi
 export const receiptAt = ({ sql }: DurableObjectStorage, seq: number): StoredReceipt | undefined =>
   sql.exec<StoredReceipt>(`${SELECT} WHERE seq = ?`, seq).toArray()[0]
 
+/** The name of what a decision permitted, where its receipt doesn't say that. */
+export const intentAt = ({ sql }: DurableObjectStorage, seq: number): string | undefined =>
+  sql.exec<{ intent: string | null }>('SELECT intent FROM receipt WHERE seq = ?', seq).toArray()[0]?.intent ?? undefined
+
 /** A decision's receipt that D1 may not have yet: there it would be found by its evaluation. */
 export const unflushedDecision = ({ sql }: DurableObjectStorage, evaluationId: string): StoredReceipt | undefined =>
   sql

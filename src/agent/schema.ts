@@ -192,4 +192,6 @@ export const schema: readonly string[] = [
   ) WITHOUT ROWID`,
   // What an approver was shown of the facts.
   'ALTER TABLE approval ADD COLUMN facts TEXT',
+  // The name of what was permitted, where the receipt doesn't say it as that of the action; it stays here.
+  'ALTER TABLE receipt ADD COLUMN intent TEXT',
 ]

@@ -15,7 +15,7 @@ import type { Ask } from './ask.ts'
 import type { Call } from './call.ts'
 import { cameOf } from './came.ts'
 import { fieldsFor } from './duties.ts'
-import { actionHash, type Intent } from './intent.ts'
+import { actionHash, type Intent, intentHash } from './intent.ts'
 import type { Truth } from './known.ts'
 import { programOf } from './legs.ts'
 import { linksOf } from './links.ts'
@@ -25,7 +25,7 @@ import { type Judged, rewritten } from './rewrite.ts'
 import { linkedOf, misnamedSession, stepOf } from './step.ts'
 import { targetsOf } from './targets.ts'
 import { type Gathered, needsOf, untrue } from './truth.ts'
-import { environmentNames, knowing, what } from './what.ts'
+import { argumentsType, environmentNames, knowing, what } from './what.ts'
 import { type Who, who } from './who.ts'
 
 /** One action, evaluated as far as the Worker can, and the object that settles it. */
@@ -67,6 +67,10 @@ export const prepare = (ask: Ask, call: Call, { presented, truth, taken }: Found
   const { program, denied, asked } = judged
   const intent = intentOf(judged.ask, actor, call)
   const { hash, argumentsHash } = hashesOf(intent)
+  // what was masked must not be guessed back from what is kept of the intent
+  const shown = kept.masked ? { ...intent, ...shownOf(kept.ask) } : intent
+  const keptHash = kept.masked ? actionHash(shown) : hash
+  const named = intentHash(shown, argumentsType(ask.action.name, call.bundle.schema)) ?? keptHash
   const { came, telling } = cameOf(ask, truth, call.bundle)
   // What holds a credential can be shown to nobody, so nobody can approve it.
   const liftable = !kept.masked && program.legs.some(leg => leg.forbids.some(forbid => forbid.liftable))
@@ -78,8 +82,8 @@ export const prepare = (ask: Ask, call: Call, { presented, truth, taken }: Found
     ...(telling && { telling }),
     item: {
       evaluationId: uuidv7(),
-      // what was masked must not be guessed back from what is kept of the intent
-      actionHash: kept.masked ? actionHash({ ...intent, ...shownOf(kept.ask) }) : hash,
+      actionHash: keptHash,
+      ...(named !== hash && { intent: named }),
       targets: targetsOf(ask, actor, call),
       ...(call.bundle.settings.redeem_only.includes(ask.action.name) && { redeem: true }),
       // where no policy asks what went before, nothing is remembered

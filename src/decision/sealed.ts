@@ -2,6 +2,7 @@ import type { DecideItem } from '../agent/call.ts'
 import { actedBy, actingAs, isPerson } from '../audit/privacy/acting.ts'
 import { hasPersonal, type Subjects, sealSecrets, withoutPersonal } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
+import { isSealed } from '../audit/receipt.ts'
 import type { EntityUid } from '../cedar/json.ts'
 import { uidText } from '../identity/uid.ts'
 import type { Privacy } from '../policy/tenant.ts'
@@ -21,7 +22,10 @@ export const sealed = async ({ item, who, ask }: Prepared, { bundle }: Call, vau
   if (!hasPersonal(subjects, privacy)) return { ...item, secrets: JSON.stringify(item.secrets) }
   try {
     const secrets = await sealSecrets(item.secrets, subjects, privacy, vault)
-    return { ...item, secrets: JSON.stringify(secrets) }
+    const kept = { ...item, secrets: JSON.stringify(secrets) }
+    if (!secrets.arguments || !isSealed(secrets.arguments)) return kept
+    // what the arguments were could be guessed from a plain hash
+    return { ...kept, intent: await vault.blind(item.intent ?? item.actionHash) }
   } catch (error) {
     console.error('personal data could not be sealed:', error)
     const secrets = withoutPersonal(item.secrets, subjects, privacy)

@@ -76,6 +76,10 @@ export const environmentNames = (name: string, schema: Schema): string[] => {
   return [...(environment?.attributes.keys() ?? [])]
 }
 
+/** The type of an action's arguments, where it has any. */
+export const argumentsType = (name: string, schema: Schema): RecordType | undefined =>
+  recordType(actionNamed(name, schema)?.context.attributes.get('arguments')?.type)
+
 /** The same action once it is known what it may rely upon. */
 export const knowing = (asked: What, truth: Truth, { schema }: LoadedBundle): What | Unfit => {
   if (truth.problems.length > 0) return { reason: 'schema_mismatch', problems: [...truth.problems] }

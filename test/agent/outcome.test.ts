@@ -5,7 +5,7 @@ import type { Duties, WindowMeter } from '../../src/settle/program.ts'
 import { wrongLinks } from '../audit/verify.ts'
 import { clock } from '../clock.ts'
 import { leg, program, rule } from '../settle/build.ts'
-import { alarm, chainOf, decided, item, newAgent, T0, type TestAgent } from './build.ts'
+import { alarm, allowing, chainOf, decided, item, newAgent, T0, type TestAgent } from './build.ts'
 
 const MINUTE = 60_000
 
@@ -157,6 +157,49 @@ describe('after unknown', () => {
     expect(await asked()).toMatchObject({ reason: 'outcome_unknown' })
     expect(await reportOf(agent, evaluationId, { outcome })).toMatchObject({ kind: 'recorded' })
     expect(await asked()).toMatchObject({ outcome: 'allow' })
+  })
+})
+
+describe('the name of an intent', () => {
+  const asked = (agent: TestAgent, more: { actionHash: string; intent?: string }, cost = 10) =>
+    decided(agent, item({ program: cost > 0 ? spending(cost) : allowing, ...more }))
+  const unknown = async (agent: TestAgent, more: { actionHash: string; intent?: string }, cost?: number) => {
+    const { evaluationId } = await asked(agent, more, cost)
+    await reportOf(agent, evaluationId, { outcome: 'unknown' })
+    return evaluationId
+  }
+
+  it.each([
+    ['something is awaited of', 10],
+    ['nothing is awaited of', 0],
+  ])('holds back what is written otherwise, after a decision that %s', async (_, cost) => {
+    const agent = newAgent()
+    const id = await unknown(agent, { actionHash: '1.0', intent: 'one' }, cost)
+    expect(await asked(agent, { actionHash: '1.00', intent: 'one' })).toMatchObject({ reason: 'outcome_unknown' })
+    expect(await asked(agent, { actionHash: '2.0', intent: 'two' })).toMatchObject({ outcome: 'allow' })
+    await reportOf(agent, id, { outcome: 'done' })
+    expect(await asked(agent, { actionHash: '1.00', intent: 'one' })).toMatchObject({ outcome: 'allow' })
+  })
+
+  it('is that of the action in rows from before there was any', async () => {
+    const agent = newAgent()
+    await unknown(agent, { actionHash: '1.0' })
+    expect(await asked(agent, { actionHash: '1.0', intent: 'one' })).toMatchObject({ reason: 'outcome_unknown' })
+    expect(await asked(agent, { actionHash: '1.0' })).toMatchObject({ reason: 'outcome_unknown' })
+    expect(await asked(agent, { actionHash: '2.0', intent: 'two' })).toMatchObject({ outcome: 'allow' })
+  })
+
+  it('lets a fact settle what was written otherwise', async () => {
+    const agent = newAgent()
+    await unknown(agent, { actionHash: '1.0', intent: 'one' })
+    const fact = { name: 'payout', id: 'f1', hash: 'h', observedAt: Date.now() + MINUTE }
+    const again = item({
+      program: spending(10),
+      actionHash: '1.00',
+      intent: 'one',
+      came: { outcome: 'failed', by: 'bank', fact },
+    })
+    expect(await decided(agent, again)).toMatchObject({ outcome: 'allow' })
   })
 })
 
