@@ -64,7 +64,8 @@ import { schema } from './schema.ts'
 import { scope } from './scope.ts'
 import { search } from './search.ts'
 import { readSelf } from './self.ts'
-import { traceSession } from './session.ts'
+import { cutting } from './session-cut.ts'
+import { traceSession } from './session-trace.ts'
 import { setStanding } from './standing.ts'
 import { openRequest } from './step-ups.ts'
 import { planSweep, sweeping } from './sweep.ts'
@@ -305,6 +306,7 @@ export class AgentObject extends DurableObject<AgentEnv> {
       flush: flushing(storage, this.env.COLLECTOR, this.#clock),
       prune: pruning(storage, this.#clock),
       sweep: sweeping(storage, this.#clock),
+      cut: cutting(storage, this.#clock),
       wait: expiring(storage, this.#clock),
       slice: returning(
         storage,

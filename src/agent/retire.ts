@@ -15,6 +15,7 @@ const REMEMBERED = [
   'reply',
   'reservation',
   'session',
+  'session_cut',
   'session_step',
   'spent',
   'step_up',

@@ -194,4 +194,6 @@ export const schema: readonly string[] = [
   'ALTER TABLE approval ADD COLUMN facts TEXT',
   // The name of what was permitted, where the receipt doesn't say it as that of the action; it stays here.
   'ALTER TABLE receipt ADD COLUMN intent TEXT',
+  // What the first step that is kept of a session led to, where those before it were forgotten.
+  'CREATE TABLE session_cut (id TEXT PRIMARY KEY, state TEXT NOT NULL, line TEXT) WITHOUT ROWID',
 ]

@@ -124,42 +124,6 @@ export const addStep = (
   return { ...session, ...(news && { news }) }
 }
 
-/** A session's steps, and the first that isn't what the others lead to. */
-export const traceSession = (
-  { sql }: DurableObjectStorage,
-  id: string,
-): { state: SessionState; steps: StoredStep[]; wrong?: number } | undefined => {
-  const [row] = sql.exec<SessionRow>('SELECT seq, hash, state, line FROM session WHERE id = ?', id)
-  if (!row) return undefined
-  const steps = sql
-    .exec<StoredStep>('SELECT seq, prev, hash, entry FROM session_step WHERE id = ? ORDER BY seq', id)
-    .toArray()
-  let [prev, content]: [string, Content | undefined] = [GENESIS, undefined]
-  let wrong: number | undefined
-  for (const [index, step] of steps.entries()) {
-    const next = followed(id, content, step)
-    if (step.seq !== index + 1 || step.prev !== prev || next?.hash !== step.hash) wrong ??= index + 1
-    content = next?.content ?? content
-    prev = step.hash
-  }
-  if (!content || prev !== row.hash || jcs(content) !== jcs(contentOf(row))) wrong ??= steps.length
-  return { state: JSON.parse(row.state), steps, ...(wrong !== undefined && { wrong }) }
-}
-
-/** What a step leads to, and its link; `undefined` where nothing can be made of it: then nobody wrote it who may. */
-const followed = (
-  session: string,
-  before: Content | undefined,
-  step: StoredStep,
-): { content: Content; hash: string } | undefined => {
-  try {
-    const content = after(before, JSON.parse(step.entry))
-    return { content, hash: linkHash(session, step, content) }
-  } catch {
-    return undefined
-  }
-}
-
 /** `context.session`, as policies read it. */
 export const sessionValue = (state: SessionState | undefined, now: number, overdue: number): CedarRecord => {
   const { startedAt, steps, actions, resources, types, classes, level, request } = state ?? beginning(now)
@@ -177,17 +141,17 @@ export const sessionValue = (state: SessionState | undefined, now: number, overd
   ])
 }
 
-type SessionRow = { seq: number; hash: string; state: string; line: string | null }
+export type SessionRow = { seq: number; hash: string; state: string; line: string | null }
 
 /** What a step leads to. */
-type Content = Pick<Session, 'state' | 'line'>
+export type Content = Pick<Session, 'state' | 'line'>
 
-const contentOf = ({ state, line }: Pick<SessionRow, 'state' | 'line'>): Content => ({
+export const contentOf = ({ state, line }: Pick<SessionRow, 'state' | 'line'>): Content => ({
   state: JSON.parse(state),
   ...(line !== null && { line: JSON.parse(line) }),
 })
 
-const after = (before: Content | undefined, entry: Entry): Content => {
+export const after = (before: Content | undefined, entry: Entry): Content => {
   const state = before?.state ?? beginning(entry.at)
   const line = before?.line
   if ('inherited' in entry) return { state: joined(state, entry.inherited.state), line: entry.inherited.line }
@@ -195,7 +159,10 @@ const after = (before: Content | undefined, entry: Entry): Content => {
   return { state: next, ...(line && { line }) }
 }
 
-const GENESIS = '-'
+export const GENESIS = '-'
 
-const linkHash = (session: string, { seq, prev, entry }: Omit<StoredStep, 'hash'>, { state, line }: Content): string =>
-  contentHash({ entry, ...(line && { line }), prev, seq, session, state, v: 1 })
+export const linkHash = (
+  session: string,
+  { seq, prev, entry }: Omit<StoredStep, 'hash'>,
+  { state, line }: Content,
+): string => contentHash({ entry, ...(line && { line }), prev, seq, session, state, v: 1 })

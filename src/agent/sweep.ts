@@ -1,4 +1,5 @@
 import { type Handler, plan } from '../durable/due.ts'
+import { planCut } from './session-cut.ts'
 
 /** How often at most, in milliseconds. */
 const PAUSE_MS = 10 * 60_000
@@ -33,18 +34,20 @@ const KEPT = [
   { table: 'session', until: 'at', stays: SESSION_MS },
 ] as const
 
-export const sweeping = ({ sql }: DurableObjectStorage, clock: () => number): Handler => ({
+export const sweeping = (storage: DurableObjectStorage, clock: () => number): Handler => ({
   run: () => {
+    const { sql } = storage
     const before = clock() - GRACE_MS
     const ended = 'SELECT id FROM session WHERE at <= ?'
-    for (const table of ['session_step', 'session_news']) {
+    for (const table of ['session_step', 'session_news', 'session_cut']) {
       sql.exec(`DELETE FROM ${table} WHERE id IN (${ended})`, before - SESSION_MS)
     }
     for (const { table, until, stays } of KEPT) sql.exec(`DELETE FROM ${table} WHERE ${until} <= ?`, before - stays)
+    planCut(storage, clock())
   },
   next: () => {
     const ends = KEPT.flatMap(({ table, until, stays }) => {
-      const { first } = sql.exec<{ first: number | null }>(`SELECT min(${until}) AS first FROM ${table}`).one()
+      const { first } = storage.sql.exec<{ first: number | null }>(`SELECT min(${until}) AS first FROM ${table}`).one()
       return first === null ? [] : [first + stays]
     })
     return ends.length > 0 ? Math.max(Math.min(...ends) + GRACE_MS, clock() + PAUSE_MS) : undefined

@@ -2,7 +2,8 @@ import { convert } from '../cedar/convert.ts'
 import type { EntityUid } from '../cedar/json.ts'
 import type { RecordType, Type } from '../cedar/schema.ts'
 import { isObject, valueToJson } from '../cedar/value.ts'
-import { contentHash, jcs } from '../durable/hash.ts'
+import { contentHash } from '../durable/hash.ts'
+import { jcs } from '../durable/jcs.ts'
 import type { PrincipalChain } from '../identity/caller.ts'
 
 /** What an agent means to do, with the arguments as they will be used. */

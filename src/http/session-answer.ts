@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import type { traceSession } from '../agent/session.ts'
+import type { traceSession } from '../agent/session-trace.ts'
 import { Time, timeText } from './time.ts'
 
 /**
@@ -40,14 +40,17 @@ export const TraceAnswer = v.object({
   steps: v.array(v.object({ seq: v.number(), prev: v.string(), hash: v.string(), entry: EntryAnswer })),
   /** The first step that isn't what the others lead to; absent where all are. */
   wrong: v.optional(v.number()),
+  /** How many steps before these are no longer kept. */
+  forgotten: v.optional(v.number()),
 })
 
 type Trace = NonNullable<ReturnType<typeof traceSession>>
 
-export const traceAnswer = ({ state, steps, wrong }: Trace): v.InferOutput<typeof TraceAnswer> => ({
+export const traceAnswer = ({ state, steps, wrong, forgotten }: Trace): v.InferOutput<typeof TraceAnswer> => ({
   state: readAs(StoredState, JSON.stringify(state)),
   steps: steps.map(({ seq, prev, hash, entry }) => ({ seq, prev, hash, entry: readAs(StoredEntry, entry) })),
   ...(wrong !== undefined && { wrong }),
+  ...(forgotten !== undefined && { forgotten }),
 })
 
 const readAs = <S extends v.GenericSchema>(schema: S, text: string): v.InferOutput<S> | { unreadable: string } => {
