@@ -3,7 +3,7 @@ import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
 import { vaultOf } from '../audit/privacy/vault.ts'
 import { receiptOf } from '../audit/store.ts'
-import { read } from '../decision/ask.ts'
+import { Action, Entity, read } from '../decision/ask.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
 import { nameOf } from '../durable/names.ts'
 import { BUNDLE, bundleTask, isBundle, newBundle, requestsOf } from '../escalation/bundle.ts'
@@ -15,31 +15,37 @@ import { signer } from '../identity/keys.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { inQuery, json, jsonBody, problems } from './describe.ts'
+import { statuses } from './escalation-answer.ts'
 import { problem } from './problem.ts'
 import { identifierOf } from './tenant.ts'
+import { Time } from './time.ts'
 import type { AppEnv } from './types.ts'
 
+/** What an approval is evaluated again with. */
+const Result = v.object({
+  mode: v.literal('reevaluate'),
+  approval: v.object({
+    id: v.string(),
+    approved_at: Time,
+    approved_until: Time,
+    state: v.string(),
+  }),
+})
 const Task = v.object({
   task: v.object({
     id: v.string(),
-    status: v.string(),
+    status: v.picklist([...statuses, 'partial']),
     status_endpoint: v.string(),
-    expires_at: v.optional(v.string()),
+    expires_at: Time,
     progress: v.optional(v.object({ current_step: v.number(), total_steps: v.number() })),
     links: v.optional(v.object({ cancel: v.string() })),
     display: v.optional(v.object({ title: v.string() })),
+    /** Of several that were requested as one, what became of each, in their order. */
+    items: v.optional(
+      v.array(v.object({ resource: Entity, action: Action, status: v.picklist(statuses), result: v.optional(Result) })),
+    ),
   }),
-  result: v.optional(
-    v.object({
-      mode: v.literal('reevaluate'),
-      approval: v.object({
-        id: v.string(),
-        approved_at: v.string(),
-        approved_until: v.string(),
-        state: v.string(),
-      }),
-    }),
-  ),
+  result: v.optional(Result),
 })
 
 const Cancel = v.object({

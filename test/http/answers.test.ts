@@ -2,7 +2,7 @@ import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
 import { afterEach, expect, it } from 'vitest'
 import { clock } from '../clock.ts'
 import { delegate, exchange, GRANT, sending } from '../delegation/delegating.ts'
-import { createDesk, type Desk, refund } from '../escalation/world.ts'
+import { createDesk, type Desk, refund, submission } from '../escalation/world.ts'
 import { ask as askTruth, createTruth, total } from '../facts/build.ts'
 import { holder, prove } from '../identity/proofs.ts'
 import { calm } from '../outside.ts'
@@ -119,6 +119,25 @@ it('a request, from asking to its end', async () => {
   await fitting(desk, `${TASK}/revoke`, `/v1/escalations/${task}/revoke`, { method: 'POST', body: {} })
   await fitting(desk, '/v1/webhooks/deliveries', '/v1/webhooks/deliveries')
   await fitting(desk, '/access/v1/requests/{task}', `/access/v1/requests/${task}`)
+})
+
+it('several that were requested as one', async () => {
+  const desk = await createDesk()
+  const items: object[] = []
+  for (const amount of [600, 700]) {
+    const { action, resource, denial } = submission(await desk.denied(refund(amount))) as Record<string, unknown>
+    items.push({ action, resource, denial })
+  }
+  const response = await desk.request({ subject: { type: 'Agent', id: 'clerk' }, items })
+  const { task } = await response.clone().json<{ task: { id: string } }>()
+  expect(await unfit('POST', '/access/v1/requests', response)).toEqual([])
+  const one = await desk.request({ subject: { type: 'Agent', id: 'clerk' }, ...items[0] })
+  await desk.vote((await one.json<{ task: { id: string } }>()).task.id, 'fay')
+  const seen = await desk.send('GET', `/access/v1/requests/${task.id}`, undefined, { token: desk.clerk })
+  expect(await seen.clone().json()).toMatchObject({
+    task: { items: [{ status: 'approved', result: { mode: 'reevaluate' } }, { status: 'pending' }] },
+  })
+  expect(await unfit('GET', '/access/v1/requests/{task}', seen)).toEqual([])
 })
 
 it('requests that hang on several policies, wait for others, rest on facts, or were erased', async () => {
