@@ -3,7 +3,7 @@ import type { EntityUid } from '../cedar/json.ts'
 import { withDeadline } from '../durable/deadline.ts'
 import { uidText } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'
-import { copyOf, keep, keysOf } from './cache.ts'
+import { copiesOf, keep, young } from './cache.ts'
 import { latestOf, type Row } from './ledger.ts'
 import type { Declared } from './load.ts'
 import { type Fact, type Finding, findingOf } from './verdict.ts'
@@ -39,37 +39,44 @@ const DEADLINE_MS = 2_000
  */
 export const find = async (wanted: readonly Wanted[], { db, tenant, bundle, now }: Reading): Promise<Found> => {
   const { facts } = bundle
-  const keyOf = keysOf(tenant, bundle.hash)
-  const keys = wanted.map(({ entity, declared }) => keyOf(uidText(entity), declared.predicate))
-  const settled = wanted.map(({ declared, attested, maxCacheMs, maxAgeMs = Number.POSITIVE_INFINITY }, index) => {
-    const copy = maxCacheMs > 0 ? copyOf(keys[index] ?? '', maxCacheMs, now) : undefined
+  const placeOf = (entity: string) => ({ tenant, bundle: bundle.hash, entity })
+  // most that is wanted is about one entity
+  const known = new Map<EntityUid, { text: string; about: ReturnType<typeof copiesOf> }>()
+  const knownOf = (entity: EntityUid) => {
+    const text = uidText(entity)
+    const first = { text, about: copiesOf(placeOf(text)) }
+    known.set(entity, first)
+    return first
+  }
+  const settled = wanted.map(({ declared, entity, attested, maxCacheMs, maxAgeMs = Number.POSITIVE_INFINITY }) => {
+    const { about } = known.get(entity) ?? knownOf(entity)
+    const copy = maxCacheMs > 0 ? young(about.get(declared.predicate), maxCacheMs, now) : undefined
     if (!copy && !outranks(attested, declared, bundle)) return undefined
     const finding = findingOf(declared, [...attested, ...(copy?.said ?? [])], facts, now)
     return finding.status === 'known' && now - finding.fact.observedAt <= maxAgeMs ? finding : undefined
   })
-  const open = new Map<string, Wanted>()
-  for (const [index, want] of wanted.entries()) if (!settled[index]) open.set(keys[index] ?? '', want)
-  if (open.size === 0) return { findings: settled.flatMap(finding => finding ?? []), head: 0 }
-  const wants = [...open.values()].map(({ entity, declared }) => ({
-    entity: uidText(entity),
-    predicate: declared.predicate,
-  }))
+  const left = wanted.filter((_, index) => !settled[index])
+  if (left.length === 0) return { findings: settled.flatMap(finding => finding ?? []), head: 0 }
+  const open = Map.groupBy(left, ({ entity }) => uidText(entity))
+  const wants = [...open].flatMap(([entity, about]) =>
+    [...new Set(about.map(({ declared }) => declared.predicate))].map(predicate => ({ entity, predicate })),
+  )
   const looked = await look(db, tenant, wants, [...facts.sources.keys()], now)
-  const read = new Map<string, readonly Fact[]>()
-  if (looked) {
-    const byKey = Map.groupBy(looked.rows, ({ entity, predicate }) => keyOf(entity, predicate))
-    for (const [key, { entity }] of open) {
-      const said = (byKey.get(key) ?? []).flatMap(row => factOf(row, entity, bundle))
-      read.set(key, said)
-      if (said.length > 0) keep(key, said, now)
-    }
-  }
-  const findings = wanted.map(({ declared, attested }, index): Finding => {
+  const rows = Map.groupBy(looked?.rows ?? [], ({ entity }) => entity)
+  const read = new Map(
+    [...open].map(([text, [first]]): [string, Map<string, Fact[]>] => {
+      const said = (rows.get(text) ?? []).flatMap(row => (first ? factOf(row, first.entity, bundle) : []))
+      return [text, Map.groupBy(said, ({ predicate }) => predicate)]
+    }),
+  )
+  for (const [text, said] of read) if (said.size > 0) keep(placeOf(text), said, now)
+  const findings = wanted.map(({ declared, entity, attested }, index): Finding => {
     const finding = settled[index]
     if (finding) return finding
-    const said = read.get(keys[index] ?? '')
     // Something of a higher rank may stand where we couldn't look.
-    return said ? findingOf(declared, [...attested, ...said], facts, now) : { status: 'unreachable', facts: [] }
+    if (!looked) return { status: 'unreachable', facts: [] }
+    const said = read.get(uidText(entity))?.get(declared.predicate) ?? []
+    return findingOf(declared, [...attested, ...said], facts, now)
   })
   return { findings, head: looked?.head ?? 0 }
 }
