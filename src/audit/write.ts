@@ -22,7 +22,7 @@ export const writeReceipts = async (db: D1Database, calls: readonly CollectCall[
   })
 }
 
-/** What stands first in a row is JSON already, and goes as it is: quoted in a text it would be half as long again. */
+/** What stands first in a row is JSON already, and goes as it is: as a text each of its quotes would be escaped twice. */
 const JSON_COLUMNS = ['body', 'secrets'] as const
 const TEXT_COLUMNS = [
   'chain',
