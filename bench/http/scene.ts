@@ -103,11 +103,10 @@ export const createScene = async (): Promise<Scene> => {
 export const decisionsOf = (tenant: TenantName, name: string, { agents }: Scene, port: number): Target => ({
   name,
   port,
-  requests: agents.map(({ name: id, user, token, asks }) =>
-    asks.map(ask => {
-      const subject = user === undefined ? { type: 'Agent', id } : { type: 'User', id: user }
-      return post(`/${tenant}/access/v1/evaluation`, { subject, ...ask }, { authorization: `Bearer ${token}` })
-    }),
+  requests: agents.map(agent =>
+    agent.asks.map(ask =>
+      post(`/${tenant}/access/v1/evaluation`, { subject: subjectOf(agent), ...ask }, authorizationOf(agent)),
+    ),
   ),
   isRight: isAllow,
 })
@@ -117,13 +116,16 @@ export const batchesOf = (tenant: TenantName, name: string, { agents }: Scene, p
   name,
   port,
   each: 2 * ASKS.length,
-  requests: agents.map(({ name: id, user, token, asks }) => {
-    const subject = user === undefined ? { type: 'Agent', id } : { type: 'User', id: user }
-    const evaluations = [...asks, ...asks]
-    return [post(`/${tenant}/access/v1/evaluations`, { subject, evaluations }, { authorization: `Bearer ${token}` })]
+  requests: agents.map(agent => {
+    const batch = { subject: subjectOf(agent), evaluations: [...agent.asks, ...agent.asks] }
+    return [post(`/${tenant}/access/v1/evaluations`, batch, authorizationOf(agent))]
   }),
   isRight: body => body.toString().match(ALLOWED)?.length === 2 * ASKS.length,
 })
+
+const subjectOf = ({ name: id, user }: Agent) =>
+  user === undefined ? { type: 'Agent', id } : { type: 'User', id: user }
+const authorizationOf = ({ token }: Agent) => ({ authorization: `Bearer ${token}` })
 
 const ALLOWED = /"decision":true,"context":\{[^}]*"recorded":true,[^}]*"permit":"/g
 const isAllow = (body: Buffer): boolean => body.toString().match(ALLOWED)?.length === 1

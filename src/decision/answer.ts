@@ -4,6 +4,7 @@ import type { EntityUid } from '../cedar/json.ts'
 import { AccessRequest } from '../escalation/requestable.ts'
 import type { LoadedFacts } from '../facts/load.ts'
 import { type ClaimRecord, unknownFact } from '../facts/record.ts'
+import { origins, verdicts } from '../facts/verdict.ts'
 import { outcomes } from '../settle/outcome.ts'
 import type { Quota } from '../settle/settle.ts'
 import { Obligation, obligationsOf, rewriteObligations } from './obligations.ts'
@@ -22,12 +23,12 @@ const FactAnswer = v.object({
   observed_at: v.optional(v.pipe(v.string(), v.isoTimestamp())),
   valid_until: v.optional(v.pipe(v.string(), v.isoTimestamp())),
   evidence: v.optional(v.string()),
-  from: v.picklist(['ledger', 'cache', 'attestation']),
+  from: v.picklist(origins),
 })
 
 export const ClaimAnswer = v.object({
   name: v.string(),
-  status: v.picklist(['verified', 'contradicted', 'unsupported', 'out_of_scope', 'stale', 'disputed', 'unreachable']),
+  status: v.picklist(verdicts),
   claimed: v.unknown(),
   facts: v.array(FactAnswer),
 })

@@ -41,16 +41,15 @@ export const find = async (wanted: readonly Wanted[], { db, tenant, bundle, now 
   const { facts } = bundle
   const placeOf = (entity: string) => ({ tenant, bundle: bundle.hash, entity })
   // most that is wanted is about one entity
-  const known = new Map<EntityUid, { text: string; about: ReturnType<typeof copiesOf> }>()
-  const knownOf = (entity: EntityUid) => {
-    const text = uidText(entity)
-    const first = { text, about: copiesOf(placeOf(text)) }
-    known.set(entity, first)
-    return first
+  const seen = new Map<EntityUid, ReturnType<typeof copiesOf>>()
+  const seeing = (entity: EntityUid) => {
+    const copies = copiesOf(placeOf(uidText(entity)))
+    seen.set(entity, copies)
+    return copies
   }
   const settled = wanted.map(({ declared, entity, attested, maxCacheMs, maxAgeMs = Number.POSITIVE_INFINITY }) => {
-    const { about } = known.get(entity) ?? knownOf(entity)
-    const copy = maxCacheMs > 0 ? young(about.get(declared.predicate), maxCacheMs, now) : undefined
+    const copies = seen.get(entity) ?? seeing(entity)
+    const copy = maxCacheMs > 0 ? young(copies.get(declared.predicate), maxCacheMs, now) : undefined
     if (!copy && !outranks(attested, declared, bundle)) return undefined
     const finding = findingOf(declared, [...attested, ...(copy?.said ?? [])], facts, now)
     return finding.status === 'known' && now - finding.fact.observedAt <= maxAgeMs ? finding : undefined

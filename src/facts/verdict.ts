@@ -3,6 +3,9 @@ import type { Value } from '../cedar/value.ts'
 import { agrees } from './compare.ts'
 import type { Declared, LoadedFacts } from './load.ts'
 
+/** Where a fact was found. */
+export const origins = ['ledger', 'cache', 'attestation'] as const
+
 /** What a source said of an entity, ready to be compared. */
 export type Fact = {
   id: string
@@ -18,16 +21,18 @@ export type Fact = {
   observedAt: number
   validUntil: number
   evidence?: string
-  from: 'ledger' | 'cache' | 'attestation'
+  from: (typeof origins)[number]
 }
 
 /** What is known of a declared fact, or why nothing is. */
 export type Finding = { status: 'known'; fact: Fact } | { status: Unknown; facts: readonly Fact[] }
 /** `unreachable`: the ledger couldn't be read. */
-export type Unknown = 'unsupported' | 'out_of_scope' | 'stale' | 'disputed' | 'unreachable'
+const unknowns = ['unsupported', 'out_of_scope', 'stale', 'disputed', 'unreachable'] as const
+export type Unknown = (typeof unknowns)[number]
 
 /** What becomes of a claim. */
-export type Verdict = 'verified' | 'contradicted' | Unknown
+export const verdicts = ['verified', 'contradicted', ...unknowns] as const
+export type Verdict = (typeof verdicts)[number]
 
 /**
  * Settles what sources say of one entity: what a source may not speak of doesn't count, then what has lapsed; then the

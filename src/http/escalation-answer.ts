@@ -5,6 +5,7 @@ import { factsAsked, type Sight } from '../escalation/sight.ts'
 import type { Listed } from '../escalation/store.ts'
 import { progressOf } from '../escalation/vote.ts'
 import type { ShownFact } from '../facts/shown.ts'
+import { verdicts } from '../facts/verdict.ts'
 import { GrantItem } from '../identity/grant.ts'
 import { Standing, StandingLimits, standingLimits, standingOf } from './standing.ts'
 import { Time, timeText } from './time.ts'
@@ -80,16 +81,7 @@ const RequirementAnswer = v.object({
 /** What is known of one name, and what the agent claims: see `ShownFact`. */
 const FactShown = v.object({
   name: v.string(),
-  status: v.picklist([
-    'known',
-    'verified',
-    'contradicted',
-    'unsupported',
-    'out_of_scope',
-    'stale',
-    'disputed',
-    'unreachable',
-  ]),
+  status: v.picklist(['known', ...verdicts]),
   about: v.optional(Uid),
   claimed: v.optional(v.unknown()),
   facts: v.array(ToldFact),

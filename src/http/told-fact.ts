@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import type { Cited, Told } from '../facts/record.ts'
+import { origins } from '../facts/verdict.ts'
 import { Time, timeText } from './time.ts'
 
 /** A fact that is on record or before an approver. One that is only cited says what it says in the ledger. */
@@ -7,7 +8,7 @@ export const ToldFact = v.object({
   id: v.string(),
   hash: v.string(),
   source: v.string(),
-  from: v.picklist(['ledger', 'cache', 'attestation']),
+  from: v.picklist(origins),
   value: v.optional(v.unknown()),
   observed_at: v.optional(Time),
   valid_until: v.optional(Time),

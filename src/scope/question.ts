@@ -6,7 +6,7 @@ import { hasPersonal, sealSecrets } from '../audit/privacy/seal.ts'
 import type { Ask } from '../decision/ask.ts'
 import type { Call } from '../decision/call.ts'
 import type { Deps } from '../decision/decide.ts'
-import { lineageIn } from '../decision/lineage.ts'
+import { lineageIn, takenFrom } from '../decision/lineage.ts'
 import type { Unsettled } from '../decision/object.ts'
 import { objectOf } from '../decision/prepare.ts'
 import type { Reason } from '../decision/reasons.ts'
@@ -73,8 +73,13 @@ export const questionOf = async (
 }
 
 /** Why an answer would be nothing, before anything is looked for. */
-export const deniedFor = ({ unknown }: Who, taken: Asked['taken']): { reason: Reason } | undefined => {
-  if (unknown) return { reason: unknown }
+export const deniedFor = async (
+  who: Who,
+  call: Asked,
+  deps: Pick<Answerers, 'taken'>,
+): Promise<{ reason: Reason } | undefined> => {
+  if (who.unknown) return { reason: who.unknown }
+  const taken = call.taken ?? (await takenFrom(who, call, deps))
   return taken && { reason: taken === 'yes' ? 'revoked' : 'control_unreachable' }
 }
 

@@ -3,7 +3,6 @@ import type { Answered, ScopeCall } from '../agent/call.ts'
 import { redact } from '../audit/privacy/redact.ts'
 import type { Problem } from '../cedar/convert.ts'
 import { Action, type Ask, Entity, Name, Properties } from '../decision/ask.ts'
-import { takenFrom } from '../decision/lineage.ts'
 import { reached } from '../decision/object.ts'
 import type { Reason } from '../decision/reasons.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
@@ -59,7 +58,7 @@ export const scope = async (
     return { filter: { scope: 'never' }, exact: true, inexact: [], mask: [], ...at, recorded: false, reason }
   }
   if ('failed' in question) return nothing(question.failed)
-  const scoping = scopingOf(ask, actor, call, deniedFor(actor, call.taken ?? (await takenFrom(actor, call, deps))))
+  const scoping = scopingOf(ask, actor, call, await deniedFor(actor, call, deps))
   if (isTooLarge(scoping.program)) return refusal(422, 'filter_too_large')
   const sent: ScopeCall = {
     ...question,

@@ -1,6 +1,5 @@
 import type { Answered, Epoch, Found, SearchCall } from '../agent/call.ts'
 import type { Ask } from '../decision/ask.ts'
-import { takenFrom } from '../decision/lineage.ts'
 import { reached } from '../decision/object.ts'
 import { judge } from '../decision/prepare.ts'
 import type { Reason } from '../decision/reasons.ts'
@@ -51,7 +50,7 @@ export const search = async (
   const question = await questionOf(askOf(query), actor, call, deps.vault)
   if ('failed' in question) return nothing(question.failed)
   const limit = position?.limit ?? limitOf(query.page?.limit)
-  const denied = deniedFor(actor, call.taken ?? (await takenFrom(actor, call, deps)))
+  const denied = await deniedFor(actor, call, deps)
   const page = denied ? NOTHING : pageOf(query, call, position?.at ?? 0, limit)
   const object = query.of === 'subject' && actor.asserts ? searchesOf(call) : await objectFor(actor, call, deps.vault)
   const sent: SearchCall = {

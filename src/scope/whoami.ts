@@ -35,7 +35,7 @@ export const whoami = async (
   const question = await questionOf(ask, agent, call, deps.vault)
   if ('failed' in question) return nothing(question.failed)
   const counted = call.caller.grants?.find(({ items }) => items.some(isCounted))
-  const denied = deniedFor(agent, call.taken)
+  const denied = await deniedFor(agent, call, deps)
   const sent: WhoamiCall = { ...question, ...(counted && { purse: counted.id }), ...(denied && { denied }) }
   const { name } = await objectFor(agent, call, deps.vault)
   const reply = await reached<Answered<Purse | null>>(async () => deps.agents.getByName(name).whoami(sent))

@@ -128,16 +128,13 @@ const within = <T>({ path }: Masking, at: readonly (string | number)[], look: ()
   return found
 }
 
-const maskRecord = (value: Record<string, unknown>, masking: Masking, depth: number) => {
-  const kept: [string, unknown][] = []
-  for (const [name, member] of Object.entries(value)) {
-    masking.path.push(name)
-    const named = member !== null && member !== '' && typeof member !== 'boolean' && isNamed(name, masking)
-    kept.push([name, named ? masked('named', masking) : mask(member, masking, depth)])
-    masking.path.pop()
-  }
-  return Object.fromEntries(kept)
-}
+const maskRecord = (value: Record<string, unknown>, masking: Masking, depth: number) =>
+  Object.fromEntries(
+    Object.entries(value).map(([name, member]) => {
+      const named = member !== null && member !== '' && typeof member !== 'boolean' && isNamed(name, masking)
+      return [name, within(masking, [name], () => (named ? masked('named', masking) : mask(member, masking, depth)))]
+    }),
+  )
 
 const isNamed = (name: string, { names }: Masking): boolean => names.has(PLAIN.test(name) ? name : plain(name))
 
