@@ -1,5 +1,5 @@
 import type { DecisionRecord } from '../audit/receipt.ts'
-import { claimsIn } from '../facts/record.ts'
+import { claimsIn } from '../facts/written.ts'
 import type { Decided, DecideItem } from './call.ts'
 import { decidedOf } from './decided.ts'
 import { receiptAt } from './receipts.ts'

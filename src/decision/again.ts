@@ -6,6 +6,7 @@ import { factOf } from '../facts/find.ts'
 import type { Row } from '../facts/ledger.ts'
 import type { FactRecord } from '../facts/record.ts'
 import { type Fact, type Finding, verdictOf } from '../facts/verdict.ts'
+import { recordsIn, type Written } from '../facts/written.ts'
 import type { Grant } from '../identity/grant.ts'
 import { readUid } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'
@@ -54,7 +55,7 @@ export const judgeAgain = async (
     grants: grants?.value ?? [],
     asserts: roles.includes('pep'),
   }
-  const records = facts?.value ?? []
+  const records = recordsIn(facts?.value ?? [])
   const rows = await ledger(records.flatMap(one => one.facts.flatMap(fact => ('value' in fact ? [] : fact.id))))
   const known = new Map(rows.map(row => [row.hash, row]))
   if (records.some(one => one.facts.some(fact => !('value' in fact) && !known.has(fact.hash)))) return 'erased'
@@ -163,7 +164,7 @@ const Secrets = v.object({
   ),
   grants: v.optional(secret(v.custom<Grant[]>(Array.isArray))),
   fields: v.optional(secret(Json)),
-  facts: v.optional(secret(v.custom<FactRecord[]>(Array.isArray))),
+  facts: v.optional(secret(v.custom<Written[]>(Array.isArray))),
 })
 type Secrets = v.InferOutput<typeof Secrets>
 

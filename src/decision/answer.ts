@@ -203,17 +203,19 @@ export const claimAnswer = (
   name,
   status,
   claimed,
-  facts: facts.map(({ id, source, from, ...fact }) => ({
-    id,
-    source,
-    ...('value' in fact && {
+  facts: facts.map(fact => {
+    const { id, source, from } = fact
+    if (!('value' in fact)) return { id, source, from }
+    return {
+      id,
+      source,
       ...(tells(name) && { value: fact.value }),
       observed_at: new Date(fact.observed_at).toISOString(),
       valid_until: new Date(fact.valid_until).toISOString(),
       ...(fact.evidence !== undefined && tells(name) && { evidence: fact.evidence }),
-    }),
-    from,
-  })),
+      from,
+    }
+  }),
 })
 
 /** The sources that could give what is missing. */

@@ -6,7 +6,6 @@ import { sha256 } from '../durable/hash.ts'
 import type { Presented } from '../escalation/presented.ts'
 import { requestable } from '../escalation/requestable.ts'
 import { awaitOutcomes } from '../facts/outcomes.ts'
-import { claimsIn } from '../facts/record.ts'
 import { enter, wakeAt } from '../facts/waits.ts'
 import type { Signer } from '../identity/keys.ts'
 import { signPermit } from '../identity/permit.ts'
@@ -209,7 +208,7 @@ const resultOf = async (settled: Settled, item: Prepared, call: Call, { signer }
         explain: explains(call),
         judged: judgedOf(item.who, call.bundle),
         facts: call.bundle.facts,
-        claims: settled.replayed ? (settled.claims ?? []) : claimsIn(item.item.secrets),
+        claims: settled.replayed ? (settled.claims ?? []) : item.claims,
         tells: tellsOf(call),
         waitAt: waitAt(settled, item, call),
         ...(permit !== undefined && { permit }),

@@ -9,6 +9,7 @@ import { contentHash } from '../durable/hash.ts'
 import { nameOf, shardOf } from '../durable/names.ts'
 import { bindingHash } from '../escalation/binding.ts'
 import type { Presented } from '../escalation/presented.ts'
+import type { ClaimRecord } from '../facts/record.ts'
 import { shownFacts } from '../facts/shown.ts'
 import { uidText } from '../identity/uid.ts'
 import type { Ask } from './ask.ts'
@@ -35,6 +36,8 @@ export type Prepared = {
   who: Who
   object: { name: string; agent: string; attempts: { capacity: number; windowMs: number } }
   item: Omit<DecideItem, 'idempotency' | 'secrets'> & { secrets: Secrets }
+  /** What the agent claimed, as the answer tells it. */
+  claims: readonly ClaimRecord[]
   /** The fact that will tell what became of it. */
   telling?: { entity: string; predicate: string }
   /** What a permit says of the intent. */
@@ -71,6 +74,13 @@ export const prepare = (ask: Ask, call: Call, { presented, truth, taken }: Found
   const shown = kept.masked ? { ...intent, ...shownOf(kept.ask) } : intent
   const keptHash = kept.masked ? actionHash(shown) : hash
   const named = intentHash(shown, argumentsType(ask.action.name, call.bundle.schema)) ?? keptHash
+  const { body, secrets, claims } = recordOf(kept.ask, actor, call.caller, {
+    ...(!kept.masked && { actionHash: hash }),
+    fields: fieldsFor(program, kept.ask.context),
+    edge: call.edge,
+    truth: kept.masked ? maskedTruth(truth, kept.ask) : truth,
+    ...(call.requestId && { requestId: call.requestId }),
+  })
   const { came, telling } = cameOf(ask, truth, call.bundle)
   // What holds a credential can be shown to nobody, so nobody can approve it.
   const liftable = !kept.masked && program.legs.some(leg => leg.forbids.some(forbid => forbid.liftable))
@@ -79,6 +89,7 @@ export const prepare = (ask: Ask, call: Call, { presented, truth, taken }: Found
     ...(presented && { presented }),
     who: actor,
     object: objectOf(actor, call),
+    claims,
     ...(telling && { telling }),
     item: {
       evaluationId: uuidv7(),
@@ -98,13 +109,8 @@ export const prepare = (ask: Ask, call: Call, { presented, truth, taken }: Found
       ...(came && { came }),
       ...links,
       ...(truth && { wait: { ms: call.bundle.facts.waitMs, needs: needsOf(truth, call.bundle) } }),
-      ...recordOf(kept.ask, actor, call.caller, {
-        ...(!kept.masked && { actionHash: hash }),
-        fields: fieldsFor(judged.program, kept.ask.context),
-        edge: call.edge,
-        truth: kept.masked ? maskedTruth(truth, kept.ask) : truth,
-        ...(call.requestId && { requestId: call.requestId }),
-      }),
+      body,
+      secrets,
       permitMs: PERMIT_MS,
       ...(liftable && { binding: bindingOf(ask, actor, call, { intent, actionHash: hash }, truth) }),
       ...(presented && { approval: presented }),

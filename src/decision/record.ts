@@ -1,6 +1,7 @@
 import { base64url } from 'jose'
 import { type Body, commitment, type Secret } from '../audit/receipt.ts'
-import { recordsOf } from '../facts/record.ts'
+import { type ClaimRecord, recordsOf } from '../facts/record.ts'
+import { claimsOf, written } from '../facts/written.ts'
 import type { Caller } from '../identity/caller.ts'
 import { assertedIn } from './act.ts'
 import type { Ask } from './ask.ts'
@@ -23,7 +24,7 @@ export const recordOf = (
     fields: Record<string, string>
     requestId?: string
   },
-): { body: Body; secrets: Record<string, Secret> } => {
+): { body: Body; secrets: Record<string, Secret>; claims: ClaimRecord[] } => {
   const { actor, chain, user } = principals
   const personal: Record<string, unknown> = {
     caller: caller.name,
@@ -43,7 +44,7 @@ export const recordOf = (
   }
   // What was believed then: with it a decision can be judged again when the ledger says otherwise.
   const records = more.truth ? recordsOf(more.truth) : []
-  if (records.length > 0) personal.facts = records
+  if (records.length > 0) personal.facts = written(records)
   if (more.edge.ip !== undefined && !asserts) personal.ip = more.edge.ip
   if (grants.length > 0) personal.grants = grants
   const secrets = salted(personal)
@@ -60,7 +61,7 @@ export const recordOf = (
     ...(more.requestId !== undefined && { request_id: more.requestId }),
   }
   for (const [name, secret] of Object.entries(secrets)) body[name] = commitment(secret)
-  return { body, secrets }
+  return { body, secrets, claims: claimsOf(records) }
 }
 
 const SALT_BYTES = 16

@@ -36,20 +36,20 @@ export const truthsOf = async (
 ): Promise<(Gathered | undefined)[]> => {
   const drafts = asks.map(ask => (isRefusal(ask) ? undefined : draft(ask, call)))
   if (drafts.every(one => one === undefined)) return drafts.map(() => undefined)
-  const attestations = await verifyAll(drafts, call, facts)
-  const wanted = drafts.flatMap((one, index) =>
-    (one?.wants ?? []).map(want => ({
-      ...want,
-      attested: attestations[index]?.facts.filter(fact => isAbout(fact, want.declared, want.entity)) ?? [],
-    })),
-  )
+  const carried = drafts.some(one => one !== undefined && one.attestations.length > 0)
+  const attestations = carried ? await verifyAll(drafts, call, facts) : []
+  const wanted = drafts.flatMap((one, index): Wanted[] => {
+    const { facts: told = [] } = attestations[index] ?? {}
+    const wants = one?.wants ?? []
+    if (told.length === 0) return wants
+    return wants.map(want => ({ ...want, attested: told.filter(fact => isAbout(fact, want.declared, want.entity)) }))
+  })
   const { bundle, tenant, edge } = call
   const { findings: found, head } = await find(wanted, { db: facts.db, tenant, bundle, now: edge.now })
   return drafts.map((one, index) => {
     if (!one) return undefined
-    const findings = new Map(
-      one.wants.map(({ declared }): [string, Finding] => [declared.name, found.shift() ?? NOTHING]),
-    )
+    const findings = new Map<string, Finding>()
+    for (const { declared } of one.wants) findings.set(declared.name, found.shift() ?? NOTHING)
     return truthOf(one, findings, attestations[index]?.refused ?? [], { call, head })
   })
 }
@@ -57,12 +57,10 @@ export const truthsOf = async (
 /** `trust`: by what attestations are verified, under the bundle of the call. */
 export type FactsIo = { db: D1Database; trust: (bundle: LoadedBundle) => Trust }
 
-type Want = Omit<Wanted, 'attested'>
-
 type Draft = {
   who: Who
   asked: What
-  wants: Want[]
+  wants: Wanted[]
   /** Asked for, and about an entity that the request doesn't name. */
   nameless: string[]
   claims: Map<string, { json: unknown; value?: Value }>
@@ -91,7 +89,7 @@ const draft = (ask: Ask, call: Call): Draft | undefined => {
   const tells = bundle.settling.get(ask.action.name)?.fact.name
   if (tells !== undefined && !needs.has(tells)) needs.set(tells, {})
   if (needs.size === 0 && !speaks) return undefined
-  const wants: Want[] = []
+  const wants: Wanted[] = []
   const nameless: string[] = []
   for (const [name, { maxAgeMs, maxCacheMs = Number.POSITIVE_INFINITY }] of needs) {
     const declared = bundle.facts.declared.get(name)
@@ -228,7 +226,8 @@ const truthOf = (
     const judged = declared && finding && claim.value !== undefined
     claims.set(name, { ...claim, verdict: judged ? verdictOf(declared, claim.value ?? false, finding) : 'unsupported' })
   }
-  const entities = new Map(wants.map(({ declared, entity }): [string, EntityUid] => [declared.name, entity]))
+  const entities = new Map<string, EntityUid>()
+  for (const { declared, entity } of wants) entities.set(declared.name, entity)
   return { asked, findings, entities, claims, problems, refused, head }
 }
 
@@ -250,11 +249,14 @@ export const untrue = (
 }
 
 /** What the ledger could give of what isn't known. */
-export const needsOf = ({ findings, entities, head }: Truth, { facts }: LoadedBundle): Needed[] =>
-  [...findings].flatMap(([name, { status }]) => {
+export const needsOf = ({ findings, entities, head }: Truth, { facts }: LoadedBundle): Needed[] => {
+  const needs: Needed[] = []
+  for (const [name, { status }] of findings) {
+    if (status === 'known' && !facts.requires) continue
     const entity = entities.get(name)
     const predicate = facts.declared.get(name)?.predicate
-    if (status === 'known' && !facts.requires) return []
-    if (!entity || predicate === undefined) return []
-    return [{ name: unknownFact(name), entity: uidText(entity), predicate, since: head }]
-  })
+    if (!entity || predicate === undefined) continue
+    needs.push({ name: unknownFact(name), entity: uidText(entity), predicate, since: head })
+  }
+  return needs
+}

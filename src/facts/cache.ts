@@ -31,7 +31,8 @@ const copies = new LRUCache<string, About>({
 /** Under another bundle other sources count and values have other types, so its copies are others. */
 type Place = { tenant: string; bundle: string; entity: string }
 
-const keyOf = ({ tenant, bundle, entity }: Place): string => JSON.stringify([tenant, bundle, entity])
+/** Neither a tenant's name nor a hash has a slash. */
+const keyOf = ({ tenant, bundle, entity }: Place): string => `${tenant}/${bundle}/${entity}`
 
 export const copiesOf = (place: Place): About => copies.get(keyOf(place)) ?? NONE
 

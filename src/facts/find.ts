@@ -4,15 +4,16 @@ import { withDeadline } from '../durable/deadline.ts'
 import { uidText } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import { copiesOf, keep, young } from './cache.ts'
+import { factId } from './id.ts'
 import { latestOf, type Row } from './ledger.ts'
 import type { Declared } from './load.ts'
 import { type Fact, type Finding, findingOf } from './verdict.ts'
 
-/** A declared fact about one entity, and what an attestation says of it. */
+/** A declared fact about one entity, and what attestations say of it. */
 export type Wanted = {
   declared: Declared
   entity: EntityUid
-  attested: readonly Fact[]
+  attested?: readonly Fact[]
   /** How old a copy may be, in milliseconds. */
   maxCacheMs: number
   /** How long ago what a copy holds may have been observed; beyond it the ledger may know better. */
@@ -47,13 +48,16 @@ export const find = async (wanted: readonly Wanted[], { db, tenant, bundle, now 
     seen.set(entity, copies)
     return copies
   }
-  const settled = wanted.map(({ declared, entity, attested, maxCacheMs, maxAgeMs = Number.POSITIVE_INFINITY }) => {
-    const copies = seen.get(entity) ?? seeing(entity)
-    const copy = maxCacheMs > 0 ? young(copies.get(declared.predicate), maxCacheMs, now) : undefined
-    if (!copy && !outranks(attested, declared, bundle)) return undefined
-    const finding = findingOf(declared, [...attested, ...(copy?.said ?? [])], facts, now)
-    return finding.status === 'known' && now - finding.fact.observedAt <= maxAgeMs ? finding : undefined
-  })
+  const settled = wanted.map(
+    ({ declared, entity, attested = NOTHING, maxCacheMs, maxAgeMs = Number.POSITIVE_INFINITY }) => {
+      const copies = seen.get(entity) ?? seeing(entity)
+      const copy = maxCacheMs > 0 ? young(copies.get(declared.predicate), maxCacheMs, now) : undefined
+      if (!copy && !outranks(attested, declared, bundle)) return undefined
+      const said = attested.length === 0 && copy ? copy.said : [...attested, ...(copy?.said ?? [])]
+      const finding = findingOf(declared, said, facts, now)
+      return finding.status === 'known' && now - finding.fact.observedAt <= maxAgeMs ? finding : undefined
+    },
+  )
   const left = wanted.filter((_, index) => !settled[index])
   if (left.length === 0) return { findings: settled.flatMap(finding => finding ?? []), head: 0 }
   const open = Map.groupBy(left, ({ entity }) => uidText(entity))
@@ -69,7 +73,7 @@ export const find = async (wanted: readonly Wanted[], { db, tenant, bundle, now 
     }),
   )
   for (const [text, said] of read) if (said.size > 0) keep(placeOf(text), said, now)
-  const findings = wanted.map(({ declared, entity, attested }, index): Finding => {
+  const findings = wanted.map(({ declared, entity, attested = NOTHING }, index): Finding => {
     const finding = settled[index]
     if (finding) return finding
     // Something of a higher rank may stand where we couldn't look.
@@ -79,6 +83,8 @@ export const find = async (wanted: readonly Wanted[], { db, tenant, bundle, now 
   })
   return { findings, head: looked?.head ?? 0 }
 }
+
+const NOTHING: readonly Fact[] = []
 
 /** Whether no other source may say anything of it that would count as much as what was attested. */
 const outranks = (attested: readonly Fact[], { predicate }: Declared, { facts }: LoadedBundle): boolean =>
@@ -109,6 +115,7 @@ export const factOf = (row: Row, entity: EntityUid, { facts }: LoadedBundle): Fa
   return [
     {
       id,
+      ...(id !== factId(source, hash) && { named: true }),
       hash,
       entity,
       predicate,

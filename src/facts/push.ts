@@ -1,8 +1,9 @@
 import * as v from 'valibot'
-import { contentHash, sha256 } from '../durable/hash.ts'
+import { contentHash } from '../durable/hash.ts'
 import { jcs } from '../durable/jcs.ts'
 import { uidText } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'
+import { factId } from './id.ts'
 import type { Entry } from './ledger.ts'
 import type { Source } from './load.ts'
 import { read, Statement } from './statement.ts'
@@ -55,6 +56,3 @@ export const entryOf = (
     ...(supersedes !== undefined && { supersedes }),
   }
 }
-
-/** Two sources may use one name for two facts. */
-const factId = (source: string, name: string): string => sha256(JSON.stringify([source, name]))

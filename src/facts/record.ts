@@ -2,7 +2,7 @@ import type { EntityUid } from '../cedar/json.ts'
 import type { Fact, Finding, Verdict } from './verdict.ts'
 
 /** A fact of the ledger, named: what it says stands there for good. */
-export type Cited = Pick<Fact, 'id' | 'hash' | 'source' | 'from'>
+export type Cited = Pick<Fact, 'id' | 'named' | 'hash' | 'source' | 'from'>
 
 /** A fact with all that it says. */
 export type Told = Cited & {
@@ -45,11 +45,12 @@ export const recordsOf = ({ findings, entities, claims }: Known): FactRecord[] =
   for (const [name, finding] of findings) {
     const claim = claims.get(name)
     const status = claim?.verdict ?? finding.status
-    const claimed = claim && { claimed: claim.json }
     if (finding.status === 'known') {
       const tells = status === 'contradicted' || finding.fact.from === 'attestation'
-      records.push({ ...claimed, facts: [tells ? told(finding.fact) : cited(finding.fact)], name, status })
+      const facts = [tells ? told(finding.fact) : cited(finding.fact)]
+      records.push(claim ? { claimed: claim.json, facts, name, status } : { facts, name, status })
     } else {
+      const claimed = claim && { claimed: claim.json }
       const entity = entities.get(name)
       const about = entity && { entity: { id: entity.id, type: entity.type } }
       records.push({ ...claimed, ...about, facts: finding.facts.map(told), name, status })
@@ -61,15 +62,8 @@ export const recordsOf = ({ findings, entities, claims }: Known): FactRecord[] =
   return records
 }
 
-/** The claims of a receipt, from what its secrets hold; none where that was erased or lies under a key. */
-export const claimsIn = (secrets: Readonly<Record<string, object | undefined>>): ClaimRecord[] => {
-  const { facts } = secrets
-  // it was written by this file
-  const records = facts && 'value' in facts ? (facts.value as FactRecord[]) : []
-  return records.filter((record): record is ClaimRecord => 'claimed' in record)
-}
-
-export const cited = ({ id, hash, source, from }: Fact): Cited => ({ from, hash, id, source })
+export const cited = ({ id, named, hash, source, from }: Fact): Cited =>
+  named ? { from, hash, id, named, source } : { from, hash, id, source }
 
 export const told = ({ id, hash, source, json, observedAt, validUntil, evidence, from }: Fact): Told => ({
   ...(evidence !== undefined && { evidence }),

@@ -9,6 +9,8 @@ export const origins = ['ledger', 'cache', 'attestation'] as const
 /** What a source said of an entity, ready to be compared. */
 export type Fact = {
   id: string
+  /** Its id doesn't follow from what it says: its source gave it a name, or took something back with it. */
+  named?: true
   /** Names its content. */
   hash: string
   entity: EntityUid
@@ -60,10 +62,10 @@ export const findingOf = (
   return knownBy(declared, latest)
 }
 
-const knownBy = (declared: Declared, fact: Fact): Finding => ({
-  status: 'known',
-  fact: { ...fact, validUntil: holdsUntil(declared, fact) },
-})
+const knownBy = (declared: Declared, fact: Fact): Finding => {
+  const validUntil = holdsUntil(declared, fact)
+  return { status: 'known', fact: validUntil === fact.validUntil ? fact : { ...fact, validUntil } }
+}
 
 /** Clocks differ: an observation from a little later than now is one from now. */
 export const SKEW_MS = 60_000

@@ -25,40 +25,42 @@ type Frame = { keys: Set<string> | undefined; at: string | number }
 /** The first ambiguous place of a text that is known to be JSON. */
 const ambiguity = (text: string): Refusal | undefined => {
   const frames: Frame[] = []
-  const pointer = () => pointerTo(frames.map(({ at }) => at))
-  const wrong = (detail: string) => refusal(400, 'malformed_json', { pointer: pointer(), detail })
+  let frame: Frame | undefined
   let expectKey = false
+  const wrong = (detail: string) =>
+    refusal(400, 'malformed_json', { pointer: pointerTo(frames.map(({ at }) => at)), detail })
+  // most texts can't hold half a surrogate pair, and then only keys have to be read
+  const mayBeTorn = text.includes('\\u') || !text.isWellFormed()
   for (let at = 0; at < text.length; at++) {
-    const frame = frames.at(-1)
-    switch (text[at]) {
-      case '{':
-      case '[': {
+    switch (text.charCodeAt(at)) {
+      case OPENS_OBJECT:
+      case OPENS_ARRAY:
         if (frames.length === MAX_DEPTH) return wrong(`nested deeper than ${MAX_DEPTH}`)
-        const object = text[at] === '{'
-        frames.push({ keys: object ? new Set() : undefined, at: object ? '' : 0 })
-        expectKey = object
+        expectKey = text.charCodeAt(at) === OPENS_OBJECT
+        frame = expectKey ? { keys: new Set(), at: '' } : { keys: undefined, at: 0 }
+        frames.push(frame)
         break
-      }
-      case '}':
-      case ']':
+      case CLOSES_OBJECT:
+      case CLOSES_ARRAY:
         frames.pop()
+        frame = frames.at(-1)
         expectKey = false
         break
-      case ',':
+      case COMMA:
         if (frame?.keys) expectKey = true
         else if (frame && typeof frame.at === 'number') frame.at++
         break
-      case '"': {
+      case QUOTE: {
         const end = endOfString(text, at)
-        const word = stringAt(text, at, end)
         if (expectKey && frame?.keys) {
-          frame.at = word
-          if (frame.keys.has(word)) return wrong('the key stands twice')
-          if (word === '__proto__') return wrong('this key is not taken')
-          frame.keys.add(word)
+          const key = stringAt(text, at, end)
+          frame.at = key
+          if (frame.keys.has(key)) return wrong('the key stands twice')
+          if (key === '__proto__') return wrong('this key is not taken')
+          frame.keys.add(key)
           expectKey = false
         }
-        if (!word.isWellFormed()) return wrong('not well-formed Unicode')
+        if (mayBeTorn && !stringAt(text, at, end).isWellFormed()) return wrong('not well-formed Unicode')
         at = end
         break
       }
@@ -72,6 +74,14 @@ const ambiguity = (text: string): Refusal | undefined => {
   }
   return undefined
 }
+
+const OPENS_OBJECT = 0x7b
+const CLOSES_OBJECT = 0x7d
+const OPENS_ARRAY = 0x5b
+const CLOSES_ARRAY = 0x5d
+const COMMA = 0x2c
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
 
 /** A sign needn't be seen: it doesn't change whether a number is finite. */
 const isDigit = (text: string, at: number): boolean => {
@@ -94,7 +104,7 @@ const endOfString = (text: string, start: number): number => {
 /** After an odd number of backslashes. */
 const isEscaped = (text: string, at: number): boolean => {
   let from = at
-  while (text[from - 1] === '\\') from--
+  while (text.charCodeAt(from - 1) === BACKSLASH) from--
   return (at - from) % 2 === 1
 }
 

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import { recordsIn, type Written } from '../../src/facts/written.ts'
 import { clock } from '../clock.ts'
 import { createIsolate } from '../decision/isolate.ts'
 import { ask, at, createTruth, secretsOf, type TruthWorld, total } from './build.ts'
@@ -296,7 +297,7 @@ it('a receipt holds the facts used, by id and hash, and whether each came from t
   const found = await secretsOf(world)
   const fact = { id: pushed?.id, hash: pushed?.hash, source: 'orders' }
   const entry = { name: 'orderTotal', status: 'verified', claimed: 9_000 }
-  expect(found.map(({ facts }) => facts?.value)).toEqual([
+  expect(found.map(({ facts }) => recordsIn(facts?.value as Written[]))).toEqual([
     [{ ...entry, facts: [{ ...fact, from: 'ledger' }] }],
     [{ ...entry, facts: [{ ...fact, from: 'cache' }] }],
   ])

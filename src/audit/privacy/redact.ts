@@ -102,39 +102,49 @@ const CARD = /\b(?:\d[ -]?){12,18}\d\b/g
 
 const maskAsk = (ask: Ask, masking: Masking): Ask => {
   const { subject, action, resource, context } = ask
-  const record = (value: Record<string, unknown>, ...at: string[]) =>
-    within(masking, at, () => maskRecord(value, masking, 1))
+  const properties = (of: { properties?: Record<string, unknown> | undefined }) => {
+    const { properties } = of
+    return properties && { properties: within(masking, 'properties', () => maskRecord(properties, masking, 1)) }
+  }
   return {
     ...ask,
-    subject: {
-      ...subject,
-      ...(subject.properties && { properties: record(subject.properties, 'subject', 'properties') }),
-    },
-    action: { ...action, ...(action.properties && { properties: record(action.properties, 'action', 'properties') }) },
+    subject: { ...subject, ...within(masking, 'subject', () => properties(subject)) },
+    action: { ...action, ...within(masking, 'action', () => properties(action)) },
     resource: {
       ...resource,
-      id: within(masking, ['resource', 'id'], () => maskText(resource.id, masking)),
-      ...(resource.properties && { properties: record(resource.properties, 'resource', 'properties') }),
+      ...within(masking, 'resource', () => ({
+        id: within(masking, 'id', () => maskText(resource.id, masking)),
+        ...properties(resource),
+      })),
     },
-    ...(context && { context: record(context, 'context') }),
+    ...(context && { context: within(masking, 'context', () => maskRecord(context, masking, 1)) }),
   }
 }
 
 /** What goes wrong in it leaves the path as it is: nothing more is looked at. */
-const within = <T>({ path }: Masking, at: readonly (string | number)[], look: () => T): T => {
-  path.push(...at)
+const within = <T>({ path }: Masking, at: string | number, look: () => T): T => {
+  path.push(at)
   const found = look()
-  path.length -= at.length
+  path.pop()
   return found
 }
 
-const maskRecord = (value: Record<string, unknown>, masking: Masking, depth: number) =>
-  Object.fromEntries(
-    Object.entries(value).map(([name, member]) => {
-      const named = member !== null && member !== '' && typeof member !== 'boolean' && isNamed(name, masking)
-      return [name, within(masking, [name], () => (named ? masked('named', masking) : mask(member, masking, depth)))]
-    }),
-  )
+/** The very record where nothing in it has to be masked, which is nearly always. */
+const maskRecord = (
+  value: Record<string, unknown>,
+  masking: Masking,
+  depth: number,
+): Readonly<Record<string, unknown>> => {
+  const hidden: [name: string, shown: unknown][] = []
+  for (const [name, member] of Object.entries(value)) {
+    const named = member !== null && member !== '' && typeof member !== 'boolean' && isNamed(name, masking)
+    masking.path.push(name)
+    const shown = named ? masked('named', masking) : mask(member, masking, depth)
+    masking.path.pop()
+    if (shown !== member) hidden.push([name, shown])
+  }
+  return hidden.length === 0 ? value : Object.fromEntries([...Object.entries(value), ...hidden])
+}
 
 const isNamed = (name: string, { names }: Masking): boolean => names.has(PLAIN.test(name) ? name : plain(name))
 
@@ -145,9 +155,11 @@ const mask = (value: unknown, masking: Masking, depth: number): unknown => {
   if (--masking.left < 0 || depth > MOST_DEPTH) throw new RangeError('more than can be looked through')
   if (typeof value === 'string') return maskText(value, masking)
   if (Array.isArray(value)) {
-    return value.map((item, index) => within(masking, [index], () => mask(item, masking, depth + 1)))
+    const shown = value.map((item, index) => within(masking, index, () => mask(item, masking, depth + 1)))
+    return shown.every((item, index) => item === value[index]) ? value : shown
   }
-  if (typeof value === 'object' && value !== null) return maskRecord({ ...value }, masking, depth + 1)
+  if (typeof value === 'object' && value !== null)
+    return maskRecord(value as Record<string, unknown>, masking, depth + 1)
   return value
 }
 
