@@ -2,14 +2,19 @@ import { jcs } from '../durable/jcs.ts'
 import { after, type Content, contentOf, GENESIS, linkHash, type SessionRow, type StoredStep } from './session.ts'
 import type { SessionState } from './session-state.ts'
 
+export type Trace = {
+  state?: SessionState
+  unreadable?: string
+  steps: StoredStep[]
+  wrong?: number
+  forgotten?: number
+}
+
 /**
  * A session's steps, and the first that isn't what the others lead to; `forgotten`: how many there were before them that
- * are no longer kept.
+ * are no longer kept; `unreadable`: what stands there for a state.
  */
-export const traceSession = (
-  { sql }: DurableObjectStorage,
-  id: string,
-): { state: SessionState; steps: StoredStep[]; wrong?: number; forgotten?: number } | undefined => {
+export const traceSession = ({ sql }: DurableObjectStorage, id: string): Trace | undefined => {
   const [row] = sql.exec<SessionRow>('SELECT seq, hash, state, line FROM session WHERE id = ?', id)
   if (!row) return undefined
   const steps = sql
@@ -27,9 +32,11 @@ export const traceSession = (
     content = next?.content ?? content
     prev = step.hash
   }
-  if (!content || prev !== row.hash || jcs(content) !== jcs(contentOf(row))) wrong ??= forgotten + steps.length
+  const kept = contentOf(row)
+  const holds = content && kept && prev === row.hash && jcs(content) === jcs(kept)
+  if (!holds) wrong ??= forgotten + steps.length
   return {
-    state: JSON.parse(row.state),
+    ...(kept ? { state: kept.state } : { unreadable: row.state }),
     steps,
     ...(wrong !== undefined && { wrong }),
     ...(forgotten > 0 && { forgotten }),
@@ -39,11 +46,7 @@ export const traceSession = (
 /** What the first step that is kept led to, where those before it are no longer there to say so, and where it can be read. */
 export const cutOf = (sql: SqlStorage, id: string): Content | undefined => {
   const [row] = sql.exec<Pick<SessionRow, 'state' | 'line'>>('SELECT state, line FROM session_cut WHERE id = ?', id)
-  try {
-    return row && contentOf(row)
-  } catch {
-    return undefined
-  }
+  return row && contentOf(row)
 }
 
 /**

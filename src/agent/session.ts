@@ -56,7 +56,7 @@ export const sessionIn = (
   const known = proven.get(storage)
   if (known && isSame(known.text, { id, seq, hash, prev, entry, state, line })) return known.session
   const content = contentOf({ state, line })
-  return linkHash(id, { seq, prev, entry }, content) === hash ? { seq, hash, ...content } : 'tampered'
+  return content && linkHash(id, { seq, prev, entry }, content) === hash ? { seq, hash, ...content } : 'tampered'
 }
 
 /** By object, the last link that it made: a session that is still the very same needn't be hashed again. */
@@ -146,10 +146,14 @@ export type SessionRow = { seq: number; hash: string; state: string; line: strin
 /** What a step leads to. */
 export type Content = Pick<Session, 'state' | 'line'>
 
-export const contentOf = ({ state, line }: Pick<SessionRow, 'state' | 'line'>): Content => ({
-  state: JSON.parse(state),
-  ...(line !== null && { line: JSON.parse(line) }),
-})
+/** `undefined` where it can't be read: then nobody wrote it who may. */
+export const contentOf = ({ state, line }: Pick<SessionRow, 'state' | 'line'>): Content | undefined => {
+  try {
+    return { state: JSON.parse(state), ...(line !== null && { line: JSON.parse(line) }) }
+  } catch {
+    return undefined
+  }
+}
 
 export const after = (before: Content | undefined, entry: Entry): Content => {
   const state = before?.state ?? beginning(entry.at)

@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import type { traceSession } from '../agent/session-trace.ts'
+import type { Trace } from '../agent/session-trace.ts'
 import { Time, timeText } from './time.ts'
 
 /**
@@ -44,10 +44,14 @@ export const TraceAnswer = v.object({
   forgotten: v.optional(v.number()),
 })
 
-type Trace = NonNullable<ReturnType<typeof traceSession>>
-
-export const traceAnswer = ({ state, steps, wrong, forgotten }: Trace): v.InferOutput<typeof TraceAnswer> => ({
-  state: readAs(StoredState, JSON.stringify(state)),
+export const traceAnswer = ({
+  state,
+  unreadable,
+  steps,
+  wrong,
+  forgotten,
+}: Trace): v.InferOutput<typeof TraceAnswer> => ({
+  state: unreadable === undefined ? readAs(StoredState, JSON.stringify(state)) : { unreadable },
   steps: steps.map(({ seq, prev, hash, entry }) => ({ seq, prev, hash, entry: readAs(StoredEntry, entry) })),
   ...(wrong !== undefined && { wrong }),
   ...(forgotten !== undefined && { forgotten }),

@@ -97,6 +97,8 @@ describe('R2', () => {
     ['an entry until nothing can be read of it', "UPDATE session_step SET entry = 'x' WHERE seq = 2", 2, 'permitted'],
     ['a link', "UPDATE session_step SET hash = 'x' WHERE seq = 2", 2, 'permitted'],
     ['the state', "UPDATE session SET state = replace(state, 'internal', 'public')", 3, 'session_tampered'],
+    ['the state until nothing can be read of it', "UPDATE session SET state = 'x'", 3, 'session_tampered'],
+    ['where it comes from', "UPDATE session SET line = '['", 3, 'session_tampered'],
     ['the last step', 'DELETE FROM session_step WHERE seq = 3', 2, 'session_tampered'],
   ])('a session is chained by hashes: tampering with %s is detected', async (_, change, wrong, reason) => {
     const house = await createHouse()

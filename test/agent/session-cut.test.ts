@@ -51,7 +51,7 @@ it('keeps the steps of 35 days, and says how many there were before', async () =
   expect(kept).toEqual(Array.from({ length: 60 - (forgotten ?? 0) }, (_, n) => n + 1 + (forgotten ?? 0)))
   // What policies read is as it was.
   expect(state).toMatchObject({ steps: 60, actions: ['view'], classes: ['c'], level: 1 })
-  expect(state.resources).toHaveLength(34)
+  expect(state?.resources).toHaveLength(34)
   await goOn(3)
   const later = await trace()
   expect(later).toMatchObject({ forgotten: (forgotten ?? 0) + 3, state: { steps: 63 } })

@@ -192,7 +192,7 @@ describe('while the parent cannot be reached', () => {
     between.fate = () => (between.calls.length % 2 === 1 ? 'whole' : 'lost')
     expect(await reasonOf(leaf, 'view', retry)).toBe('control_unreachable')
     // the middle knows by now, and may not act on it before the root does
-    expect((await trace(middle)).state.level).toBe(2)
+    expect((await trace(middle)).state?.level).toBe(2)
     between.fate = () => 'lost'
     expect(await reasonOf(middle, 'view')).toBe('control_unreachable')
     expect(await refusalOf(delegate(world, middle.from, { agent: 'runner' }))).toBe('control_unreachable')
@@ -261,7 +261,7 @@ describe('a policy about the whole tree', () => {
     const [last] = (await world.receipts('runner')).slice(-1)
     const { seq, hash } = before.steps.at(-1) ?? {}
     expect(JSON.parse(last?.body ?? '').decision.tree).toEqual({ agent: 'Agent::"clerk"', seq, hash })
-    expect((await trace(other)).state.level).toBe(-1)
+    expect((await trace(other)).state?.level).toBe(-1)
     expect(await reasonOf(root, 'post')).toBe('forbidden')
   })
 

@@ -265,6 +265,8 @@ it('an agent, and its sessions', async () => {
     state: { unreadable: '{"level":9}' },
     steps: [{ entry: { unreadable: '{"at":"never"}' } }, { seq: 2 }, { seq: 3 }],
   })
+  await runInDurableObject(world.object(), (_, { storage }) => void storage.sql.exec("UPDATE session SET state = 'x'"))
+  expect(await session('clerk', 's1')).toMatchObject({ wrong: 1, state: { unreadable: 'x' } })
 })
 
 it('the record, and what is read with it', async () => {
