@@ -1,4 +1,5 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { availableParallelism } from 'node:os'
 import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 import { compileFixtures } from './test/bundles.ts'
@@ -31,8 +32,12 @@ const bindings = {
 // Nothing is judged by time; these only end what hangs, on a machine that may be busy with other things.
 const patient = { testTimeout: 600_000, hookTimeout: 300_000 }
 
+// Much of a file's time is spent waiting for a workerd to start, so none of the cores is left out.
+const maxWorkers = availableParallelism()
+
 export default defineConfig({
   test: {
+    maxWorkers,
     projects: [
       {
         plugins: [
