@@ -1,4 +1,4 @@
-import type { DecideCall, DecideReply } from '../src/agent/call.ts'
+import type { DecideCall, DecideReply } from '../src/agent/calls/decide.ts'
 import { AgentObject as Agent, type AgentEnv } from '../src/agent/object.ts'
 import { CollectorObject as Collector, type CollectorEnv } from '../src/audit/collector.ts'
 import { LogObject as Log, type LogEnv } from '../src/audit/log/object.ts'

@@ -1,4 +1,4 @@
-import type { DecideItem } from './call.ts'
+import type { DecideItem } from './calls/decide.ts'
 import { findDecision } from './find.ts'
 import { afterName, readWait } from './waits.ts'
 

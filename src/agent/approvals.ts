@@ -1,8 +1,10 @@
+import type { ApprovalUse } from '../audit/receipt.ts'
 import { outside, type Scope } from '../escalation/scope.ts'
 import { type BoundFact, changedSince } from '../facts/shown.ts'
 import type { Liftable } from '../settle/program.ts'
 import type { Settlement } from '../settle/settle.ts'
-import type { Approval, ApprovalUse, Binding, DecideItem, StepUp } from './call.ts'
+import type { Approval, Binding, StepUp } from './calls/approvals.ts'
+import type { DecideItem } from './calls/decide.ts'
 
 /** Why an approval that was presented doesn't help. */
 export type ApprovalRefusal =

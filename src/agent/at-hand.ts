@@ -1,4 +1,4 @@
-import type { Epoch } from './call.ts'
+import type { Epoch } from './calls/kills.ts'
 import { epochIn, readEpoch } from './kills.ts'
 import type { Self } from './self.ts'
 import { readSession, type Session, type StoredSession, sessionIn } from './session.ts'

@@ -1,5 +1,5 @@
 import type { DecisionRecord, StoredReceipt } from '../audit/receipt.ts'
-import type { Decided } from './call.ts'
+import type { Decided } from './calls/decide.ts'
 
 /** The answer that a decision's receipt stands for. An answer says nothing that isn't on record. */
 export const decidedOf = ({ seq, hash, at }: StoredReceipt, decision: DecisionRecord): Decided => ({

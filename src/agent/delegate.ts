@@ -1,7 +1,7 @@
 import type { Reason } from '../decision/reasons.ts'
 import { type Handler, plan } from '../durable/due.ts'
 import { approvalFor } from './approvals.ts'
-import type { BeginCall, DelegateCall, DelegateReply, Reclaimed } from './call.ts'
+import type { BeginCall, DelegateCall, DelegateReply, Reclaimed } from './calls/delegate.ts'
 import { append } from './chain.ts'
 import { takeAttempt } from './decide.ts'
 import { handOn, inherit } from './line.ts'

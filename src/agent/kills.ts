@@ -1,7 +1,7 @@
 import { commitmentsOf } from '../audit/receipt.ts'
 import { type Handler, plan } from '../durable/due.ts'
 import { nameOf } from '../durable/names.ts'
-import type { Epoch, Kill, KillCall, KillReply } from './call.ts'
+import type { Epoch, Kill, KillCall, KillReply } from './calls/kills.ts'
 import { append } from './chain.ts'
 import { openSelf, readSelf } from './self.ts'
 import { secret } from './standing.ts'

@@ -1,6 +1,7 @@
 import { withDeadline } from '../durable/deadline.ts'
 import { type Handler, plan } from '../durable/due.ts'
-import type { DecideCall, DecideItem, DecideReply, Inheritance, Place, ToldCall } from './call.ts'
+import type { DecideCall, DecideItem, DecideReply } from './calls/decide.ts'
+import type { Inheritance, Place, ToldCall } from './calls/sessions.ts'
 import type { AgentObject } from './object.ts'
 import { readSelf } from './self.ts'
 import { addStep, isOwn, readSession, type Session } from './session.ts'

@@ -1,4 +1,5 @@
-import type { NoteCall, ProofClaim } from './call.ts'
+import type { ProofClaim } from './calls/decide.ts'
+import type { NoteCall } from './calls/receipts.ts'
 import { append } from './chain.ts'
 import { claimProof } from './proofs.ts'
 import { openSelf } from './self.ts'

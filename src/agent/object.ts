@@ -5,43 +5,24 @@ import type { BudgetObject } from '../budget/object.ts'
 import { arm, runDue } from '../durable/due.ts'
 import { migrate } from '../durable/schema.ts'
 import type { Filter } from '../sdk/scope/filter.ts'
+import type { ForgetCall, RequestCall, RequestReply, ResolveCall, ResolveReply } from './calls/approvals.ts'
+import type { DecideCall, DecideItem, DecideReply, ProofClaim } from './calls/decide.ts'
 import type {
-  Answered,
   BeginCall,
-  DecideCall,
-  DecideItem,
-  DecideReply,
   DelegateCall,
   DelegateReply,
-  Epoch,
-  ForgetCall,
-  Found,
-  Kill,
-  KillCall,
-  KillReply,
-  NoteCall,
-  OutcomeCall,
-  OutcomeReply,
-  ProofClaim,
   Reclaimed,
-  RedeemCall,
-  RedeemReply,
-  RequestCall,
-  RequestReply,
-  ResolveCall,
-  ResolveReply,
   RevokeCall,
-  ScopeCall,
-  SearchCall,
-  Standing,
-  StandingCall,
-  Status,
-  ToldCall,
-  Waiting,
-  WhoamiCall,
   WidenCall,
   WidenReply,
-} from './call.ts'
+} from './calls/delegate.ts'
+import type { Epoch, Kill, KillCall, KillReply } from './calls/kills.ts'
+import type { OutcomeCall, OutcomeReply, RedeemCall, RedeemReply } from './calls/outcomes.ts'
+import type { Answered, Found, ScopeCall, SearchCall, WhoamiCall } from './calls/questions.ts'
+import type { NoteCall } from './calls/receipts.ts'
+import type { ToldCall } from './calls/sessions.ts'
+import type { Standing, StandingCall, Status } from './calls/standing.ts'
+import type { Waiting } from './calls/waits.ts'
 import { decide, decideAsking } from './decide.ts'
 import { begin, delegate, reclaim, returning } from './delegate.ts'
 import { learnEpoch, publishing, readEpoch, readKills, setKill } from './kills.ts'

@@ -1,5 +1,6 @@
 import { type Body, clearValue, commitmentsOf, type DecisionRecord, type Secret } from '../audit/receipt.ts'
-import type { DecideItem, OutcomeCall, OutcomeReply } from './call.ts'
+import type { DecideItem } from './calls/decide.ts'
+import type { OutcomeCall, OutcomeReply } from './calls/outcomes.ts'
 import { append } from './chain.ts'
 import { findPending, type Pending, unknownOf } from './pending.ts'
 import { intentAt, receiptAt, unflushedDecision } from './receipts.ts'

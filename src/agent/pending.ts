@@ -1,7 +1,8 @@
 import type { DecisionRecord, StoredReceipt } from '../audit/receipt.ts'
 import { type Handler, plan } from '../durable/due.ts'
 import type { Charge } from '../settle/room.ts'
-import type { DecideItem, Reported } from './call.ts'
+import type { DecideItem } from './calls/decide.ts'
+import type { Reported } from './calls/outcomes.ts'
 import { append } from './chain.ts'
 import { readSelf } from './self.ts'
 

@@ -1,4 +1,4 @@
-import type { ProofClaim } from './call.ts'
+import type { ProofClaim } from './calls/decide.ts'
 
 /**
  * Remembers a DPoP proof, in the caller's transaction. `false` where another call has used it: a proof passes once

@@ -1,5 +1,5 @@
 import type { DecisionRecord, StoredReceipt } from '../audit/receipt.ts'
-import type { OutPermit } from './call.ts'
+import type { OutPermit } from './calls/standing.ts'
 
 /** Receipts after `after`, oldest first. */
 export const receiptsAfter = ({ sql }: DurableObjectStorage, after: number, limit: number): StoredReceipt[] =>

@@ -1,7 +1,7 @@
 import { commitment } from '../audit/receipt.ts'
 import { type Handler, plan } from '../durable/due.ts'
 import type { Lineage } from '../identity/lineage.ts'
-import type { RedeemCall, RedeemReply } from './call.ts'
+import type { RedeemCall, RedeemReply } from './calls/outcomes.ts'
 import { append } from './chain.ts'
 import { isKilled } from './kills.ts'
 import { findPending } from './pending.ts'

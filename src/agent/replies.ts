@@ -1,6 +1,6 @@
 import type { DecisionRecord } from '../audit/receipt.ts'
 import { claimsIn } from '../facts/written.ts'
-import type { Decided, DecideItem } from './call.ts'
+import type { Decided, DecideItem } from './calls/decide.ts'
 import { decidedOf } from './decided.ts'
 import { receiptAt } from './receipts.ts'
 

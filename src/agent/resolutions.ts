@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { commitmentsOf, type Secret } from '../audit/receipt.ts'
 import { keepApproval } from './approvals.ts'
-import type { ForgetCall, ResolveCall, ResolveReply } from './call.ts'
+import type { ForgetCall, ResolveCall, ResolveReply } from './calls/approvals.ts'
 import { append } from './chain.ts'
 import { openSelf } from './self.ts'
 

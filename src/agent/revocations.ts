@@ -1,5 +1,5 @@
 import type { Lineage } from '../identity/lineage.ts'
-import type { RevokeCall } from './call.ts'
+import type { RevokeCall } from './calls/delegate.ts'
 import { readSelf } from './self.ts'
 import { planSweep } from './sweep.ts'
 

@@ -1,7 +1,7 @@
 import type { Filter } from '../sdk/scope/filter.ts'
 import { settleScope } from '../settle/scope.ts'
 import { attend } from './attend.ts'
-import type { Answered, ScopeCall } from './call.ts'
+import type { Answered, ScopeCall } from './calls/questions.ts'
 
 /** Finishes a filter with the agent's state. */
 export const scope = (

@@ -1,6 +1,6 @@
 import { settle } from '../settle/settle.ts'
 import { attend } from './attend.ts'
-import type { Answered, Found, SearchCall } from './call.ts'
+import type { Answered, Found, SearchCall } from './calls/questions.ts'
 
 /** Keeps of what was found what would be permitted now, one by one: nothing is charged, and no approval used. */
 export const search = (

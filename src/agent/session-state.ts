@@ -1,4 +1,4 @@
-import type { Step } from './call.ts'
+import type { Step } from './calls/decide.ts'
 
 /** What a session has come to: all that policies can read of it. Lists hold each once, sorted. */
 export type SessionState = {

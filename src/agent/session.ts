@@ -1,7 +1,8 @@
 import { type CedarRecord, recordOf, setOf } from '../cedar/value.ts'
 import { contentHash } from '../durable/hash.ts'
 import { jcs } from '../durable/jcs.ts'
-import type { Inheritance, Place, Step, ToldCall } from './call.ts'
+import type { Step } from './calls/decide.ts'
+import type { Inheritance, Place, ToldCall } from './calls/sessions.ts'
 import { afterStep, beginning, isFull, joined, type News, newsBetween, type SessionState } from './session-state.ts'
 
 export type Session = {

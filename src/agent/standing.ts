@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { commitment, type Secret } from '../audit/receipt.ts'
-import type { Standing, StandingCall } from './call.ts'
+import type { Standing, StandingCall } from './calls/standing.ts'
 import { append } from './chain.ts'
 import { openSelf } from './self.ts'
 

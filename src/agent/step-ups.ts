@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Settlement } from '../settle/settle.ts'
-import type { DecideItem, RequestCall, RequestReply, StepUp } from './call.ts'
+import type { RequestCall, RequestReply, StepUp } from './calls/approvals.ts'
+import type { DecideItem } from './calls/decide.ts'
 
 /**
  * Decisions that wait for a human. The row says what an approval would bind; a request for one is made from it, so

@@ -1,4 +1,4 @@
-import type { Epoch } from './call.ts'
+import type { Epoch } from './calls/kills.ts'
 import { isKilled, sessionTarget } from './kills.ts'
 import type { readSession } from './session.ts'
 import type { Root } from './tree.ts'

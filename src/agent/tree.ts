@@ -1,5 +1,6 @@
 import { withDeadline } from '../durable/deadline.ts'
-import type { DecideItem, Place } from './call.ts'
+import type { DecideItem } from './calls/decide.ts'
+import type { Place } from './calls/sessions.ts'
 import type { AgentObject } from './object.ts'
 import { isOwn, readSession, type Session } from './session.ts'
 

@@ -1,5 +1,5 @@
 import { attend } from './attend.ts'
-import type { Answered, WhoamiCall } from './call.ts'
+import type { Answered, WhoamiCall } from './calls/questions.ts'
 import { type Purse, readPurse } from './purses.ts'
 
 /** What is left of the grant that an agent's token counts, on record that it was asked. */

@@ -1,5 +1,5 @@
 import { approvalFor } from './approvals.ts'
-import type { WidenCall, WidenReply } from './call.ts'
+import type { WidenCall, WidenReply } from './calls/delegate.ts'
 import { append } from './chain.ts'
 import { admitted } from './delegate.ts'
 import { REASONS } from './resolutions.ts'

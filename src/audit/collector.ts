@@ -1,5 +1,5 @@
 import { DurableObject } from 'cloudflare:workers'
-import type { CollectCall, CollectReply } from '../agent/call.ts'
+import type { CollectCall, CollectReply } from '../agent/calls/receipts.ts'
 import { withDeadline } from '../durable/deadline.ts'
 import { migrate } from '../durable/schema.ts'
 import { logReceipts } from './log/feed.ts'

@@ -1,4 +1,4 @@
-import type { CollectCall } from '../agent/call.ts'
+import type { CollectCall } from '../agent/calls/receipts.ts'
 import { contentHash } from '../durable/hash.ts'
 import { jcs } from '../durable/jcs.ts'
 import { type LogReader, readTile } from './log/bucket.ts'

@@ -1,4 +1,4 @@
-import type { CollectCall } from '../agent/call.ts'
+import type { CollectCall } from '../agent/calls/receipts.ts'
 
 /** A chain whose receipts couldn't be written yet. */
 type WaitingChain = {

@@ -1,4 +1,4 @@
-import type { CollectCall, CollectReply } from '../agent/call.ts'
+import type { CollectCall, CollectReply } from '../agent/calls/receipts.ts'
 import { columnsOf } from './columns.ts'
 import type { StoredReceipt } from './receipt.ts'
 

@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import type { Decided } from '../agent/call.ts'
+import type { Decided } from '../agent/calls/decide.ts'
 import type { EntityUid } from '../cedar/json.ts'
 import { AccessRequest } from '../escalation/requestable.ts'
 import type { LoadedFacts } from '../facts/load.ts'

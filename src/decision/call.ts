@@ -1,4 +1,5 @@
-import type { DecideCall, Epoch, ProofClaim } from '../agent/call.ts'
+import type { DecideCall, ProofClaim } from '../agent/calls/decide.ts'
+import type { Epoch } from '../agent/calls/kills.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 

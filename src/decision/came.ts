@@ -1,4 +1,4 @@
-import type { DecideItem } from '../agent/call.ts'
+import type { DecideItem } from '../agent/calls/decide.ts'
 import { outcomeOf } from '../facts/settling.ts'
 import { uidText } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'

@@ -1,4 +1,4 @@
-import type { Decided, DecideReply } from '../agent/call.ts'
+import type { Decided, DecideReply } from '../agent/calls/decide.ts'
 import type { AgentObject } from '../agent/object.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
 import { withDeadline } from '../durable/deadline.ts'

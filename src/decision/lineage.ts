@@ -1,4 +1,4 @@
-import type { DecideCall } from '../agent/call.ts'
+import type { DecideCall } from '../agent/calls/decide.ts'
 import type { Caller } from '../identity/caller.ts'
 import { type Lineage, lineageOf } from '../identity/lineage.ts'
 import type { LoadedBundle } from '../policy/load.ts'

@@ -1,4 +1,4 @@
-import type { DecideCall, DecideReply } from '../agent/call.ts'
+import type { DecideCall, DecideReply } from '../agent/calls/decide.ts'
 import type { AgentObject } from '../agent/object.ts'
 
 /** How long the agent's object may take before the answer is a denial. */

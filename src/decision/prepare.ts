@@ -1,5 +1,6 @@
 import { uuidv7 } from 'uuidv7'
-import type { Binding, DecideItem } from '../agent/call.ts'
+import type { Binding } from '../agent/calls/approvals.ts'
+import type { DecideItem } from '../agent/calls/decide.ts'
 import { redact } from '../audit/privacy/redact.ts'
 import type { Secrets } from '../audit/receipt.ts'
 import type { Problem } from '../cedar/convert.ts'

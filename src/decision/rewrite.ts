@@ -1,4 +1,4 @@
-import type { DecideItem } from '../agent/call.ts'
+import type { DecideItem } from '../agent/calls/decide.ts'
 import { rewrites } from '../policy/annotations.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import type { Program, Rewrite } from '../settle/program.ts'

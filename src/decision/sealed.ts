@@ -1,4 +1,4 @@
-import type { DecideItem } from '../agent/call.ts'
+import type { DecideItem } from '../agent/calls/decide.ts'
 import { actedBy, actingAs, isPerson } from '../audit/privacy/acting.ts'
 import { hasPersonal, type Subjects, sealSecrets, withoutPersonal } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'

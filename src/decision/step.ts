@@ -1,4 +1,4 @@
-import type { DecideItem, Step } from '../agent/call.ts'
+import type { DecideItem, Step } from '../agent/calls/decide.ts'
 import type { Problem } from '../cedar/convert.ts'
 import { entityRef } from '../cedar/value.ts'
 import type { Caller } from '../identity/caller.ts'

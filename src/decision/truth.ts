@@ -1,4 +1,4 @@
-import type { Needed } from '../agent/call.ts'
+import type { Needed } from '../agent/calls/waits.ts'
 import type { Problem } from '../cedar/convert.ts'
 import { candidates } from '../cedar/evaluate.ts'
 import type { EntityUid } from '../cedar/json.ts'

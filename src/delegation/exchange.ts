@@ -1,5 +1,7 @@
 import { uuidv7 } from 'uuidv7'
-import type { DelegateCall, DelegateReply, Epoch, ProofClaim } from '../agent/call.ts'
+import type { ProofClaim } from '../agent/calls/decide.ts'
+import type { DelegateCall, DelegateReply } from '../agent/calls/delegate.ts'
+import type { Epoch } from '../agent/calls/kills.ts'
 import type { AgentObject } from '../agent/object.ts'
 import { sealSecrets } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'

@@ -1,4 +1,4 @@
-import type { NoteCall } from '../agent/call.ts'
+import type { NoteCall } from '../agent/calls/receipts.ts'
 import type { AgentObject } from '../agent/object.ts'
 import { isSearchedBlind, sealSecrets } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'

@@ -1,4 +1,4 @@
-import type { RevokeCall } from '../agent/call.ts'
+import type { RevokeCall } from '../agent/calls/delegate.ts'
 import type { AgentObject } from '../agent/object.ts'
 import { type Blinding, storedKey } from './names.ts'
 import { deleteRevocation, insertRevocation, livingBelow } from './store.ts'

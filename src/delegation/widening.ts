@@ -1,4 +1,5 @@
-import type { Binding, DelegateCall, WidenReply } from '../agent/call.ts'
+import type { Binding } from '../agent/calls/approvals.ts'
+import type { DelegateCall, WidenReply } from '../agent/calls/delegate.ts'
 import { redact } from '../audit/privacy/redact.ts'
 import { sealSecrets } from '../audit/privacy/seal.ts'
 import { actorOf } from '../decision/actor.ts'

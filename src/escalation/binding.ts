@@ -1,5 +1,6 @@
 import * as v from 'valibot'
-import type { Binding, Decided } from '../agent/call.ts'
+import type { Binding } from '../agent/calls/approvals.ts'
+import type { Decided } from '../agent/calls/decide.ts'
 import type { Ask } from '../decision/ask.ts'
 import { contentHash } from '../durable/hash.ts'
 import type { Signer, SigningEnv } from '../identity/keys.ts'

@@ -1,4 +1,4 @@
-import type { ResolveCall, ResolveReply } from '../agent/call.ts'
+import type { ResolveCall, ResolveReply } from '../agent/calls/approvals.ts'
 import type { AgentObject } from '../agent/object.ts'
 import { saidIn } from '../agent/resolutions.ts'
 import { sealAll } from '../audit/privacy/seal.ts'

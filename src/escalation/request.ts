@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import type { RequestReply, StepUp } from '../agent/call.ts'
+import type { RequestReply, StepUp } from '../agent/calls/approvals.ts'
 import type { AgentObject } from '../agent/object.ts'
 import { isPerson } from '../audit/privacy/acting.ts'
 import { ownerOf } from '../audit/privacy/seal.ts'

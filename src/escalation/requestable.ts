@@ -1,5 +1,6 @@
 import * as v from 'valibot'
-import type { Binding, Decided } from '../agent/call.ts'
+import type { Binding } from '../agent/calls/approvals.ts'
+import type { Decided } from '../agent/calls/decide.ts'
 import type { Signer } from '../identity/keys.ts'
 import type { RuleMeta } from '../policy/annotations.ts'
 import { escalationOf } from '../policy/escalation.ts'

@@ -1,4 +1,4 @@
-import type { OutcomeCall } from '../agent/call.ts'
+import type { OutcomeCall } from '../agent/calls/outcomes.ts'
 import type { AgentObject } from '../agent/object.ts'
 import { readUid } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'

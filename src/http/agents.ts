@@ -1,7 +1,7 @@
 import { type Context, Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
-import type { Status } from '../agent/call.ts'
+import type { Status } from '../agent/calls/standing.ts'
 import { read } from '../decision/ask.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
 import { noteTaking } from '../delegation/noted.ts'

@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import type { Epoch } from '../agent/call.ts'
+import type { Epoch } from '../agent/calls/kills.ts'
 import { vaultOf } from '../audit/privacy/vault.ts'
 import type { Call } from '../decision/call.ts'
 import type { Deps } from '../decision/decide.ts'

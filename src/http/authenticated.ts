@@ -1,5 +1,5 @@
 import type { Context, MiddlewareHandler } from 'hono'
-import type { ProofClaim } from '../agent/call.ts'
+import type { ProofClaim } from '../agent/calls/decide.ts'
 import { vaultOf } from '../audit/privacy/vault.ts'
 import { type Refusal, refusal } from '../decision/refusal.ts'
 import { withStored } from '../delegation/names.ts'

@@ -1,7 +1,7 @@
 import { type Context, Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
-import type { Epoch } from '../agent/call.ts'
+import type { Epoch } from '../agent/calls/kills.ts'
 import { recentChains } from '../audit/store.ts'
 import { entityRef } from '../cedar/value.ts'
 import { read } from '../decision/ask.ts'

@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
-import { type OutcomeReply, reported } from '../agent/call.ts'
+import { type OutcomeReply, reported } from '../agent/calls/outcomes.ts'
 import { receiptOf } from '../audit/store.ts'
 import { statedBy } from '../decision/act.ts'
 import { Properties, read } from '../decision/ask.ts'

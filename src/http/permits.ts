@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
-import type { RedeemReply } from '../agent/call.ts'
+import type { RedeemReply } from '../agent/calls/outcomes.ts'
 import { read } from '../decision/ask.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
 import { publicJwks } from '../identity/keys.ts'

@@ -1,7 +1,7 @@
 import { type Context, Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
-import type { Epoch } from '../agent/call.ts'
+import type { Epoch } from '../agent/calls/kills.ts'
 import { reasons } from '../decision/reasons.ts'
 import { isRefusal, type Refusal } from '../decision/refusal.ts'
 import { targetName, targetsOfAuthority } from '../decision/targets.ts'

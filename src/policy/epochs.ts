@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import * as v from 'valibot'
-import type { Epoch } from '../agent/call.ts'
+import type { Epoch } from '../agent/calls/kills.ts'
 import { withDeadline } from '../durable/deadline.ts'
 import { nameOf } from '../durable/names.ts'
 import type { SourceIo } from './source.ts'

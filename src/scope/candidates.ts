@@ -1,4 +1,4 @@
-import type { Found } from '../agent/call.ts'
+import type { Found } from '../agent/calls/questions.ts'
 import type { EntityUid } from '../cedar/json.ts'
 import type { Ask } from '../decision/ask.ts'
 import type { Caller } from '../identity/caller.ts'

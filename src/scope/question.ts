@@ -1,5 +1,5 @@
 import { uuidv7 } from 'uuidv7'
-import type { Answered, QuestionCall } from '../agent/call.ts'
+import type { Answered, QuestionCall } from '../agent/calls/questions.ts'
 import { actedBy, actingAs, isPerson } from '../audit/privacy/acting.ts'
 import { redact } from '../audit/privacy/redact.ts'
 import { hasPersonal, sealSecrets } from '../audit/privacy/seal.ts'

@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import type { Answered, ScopeCall } from '../agent/call.ts'
+import type { Answered, ScopeCall } from '../agent/calls/questions.ts'
 import { redact } from '../audit/privacy/redact.ts'
 import type { Problem } from '../cedar/convert.ts'
 import { Action, type Ask, Entity, Name, Properties } from '../decision/ask.ts'

@@ -1,4 +1,5 @@
-import type { Answered, Epoch, Found, SearchCall } from '../agent/call.ts'
+import type { Epoch } from '../agent/calls/kills.ts'
+import type { Answered, Found, SearchCall } from '../agent/calls/questions.ts'
 import type { Ask } from '../decision/ask.ts'
 import { reached } from '../decision/object.ts'
 import { judge } from '../decision/prepare.ts'

@@ -1,4 +1,4 @@
-import type { Answered, WhoamiCall } from '../agent/call.ts'
+import type { Answered, WhoamiCall } from '../agent/calls/questions.ts'
 import type { Purse } from '../agent/purses.ts'
 import type { Ask } from '../decision/ask.ts'
 import { reached } from '../decision/object.ts'

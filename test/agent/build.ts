@@ -1,7 +1,7 @@
 import { runDurableObjectAlarm } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { uuidv7 } from 'uuidv7'
-import type { DecideCall, DecideItem, DecideReply } from '../../src/agent/call.ts'
+import type { DecideCall, DecideItem, DecideReply } from '../../src/agent/calls/decide.ts'
 import { commitment, type StoredReceipt } from '../../src/audit/receipt.ts'
 import { nameOf } from '../../src/durable/names.ts'
 import { clock } from '../clock.ts'

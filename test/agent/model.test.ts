@@ -2,7 +2,7 @@ import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'c
 import { env } from 'cloudflare:workers'
 import fc from 'fast-check'
 import { afterEach, expect, it } from 'vitest'
-import { type OutcomeReply, type Reported, reported } from '../../src/agent/call.ts'
+import { type OutcomeReply, type Reported, reported } from '../../src/agent/calls/outcomes.ts'
 import { nameOf } from '../../src/durable/names.ts'
 import { LEASE_MS } from '../../src/settle/lease.ts'
 import type { Program, WindowMeter } from '../../src/settle/program.ts'

@@ -1,6 +1,6 @@
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test'
 import { describe, expect, it } from 'vitest'
-import type { OutcomeCall } from '../../src/agent/call.ts'
+import type { OutcomeCall } from '../../src/agent/calls/outcomes.ts'
 import type { Duties, WindowMeter } from '../../src/settle/program.ts'
 import { wrongLinks } from '../audit/verify.ts'
 import { clock } from '../clock.ts'

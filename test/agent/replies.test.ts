@@ -1,6 +1,6 @@
 import { evictDurableObject } from 'cloudflare:test'
 import { afterEach, describe, expect, it } from 'vitest'
-import type { DecideItem } from '../../src/agent/call.ts'
+import type { DecideItem } from '../../src/agent/calls/decide.ts'
 import { broken, mend } from '../doubles.ts'
 import { hangsOn, leg, program, rule } from '../settle/build.ts'
 import { callOf, chainOf, decided, decideOne, denying, item, limited, newAgent, T0 } from './build.ts'

@@ -1,7 +1,7 @@
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
-import type { DecideItem } from '../../src/agent/call.ts'
+import type { DecideItem } from '../../src/agent/calls/decide.ts'
 import type { Intent } from '../../src/decision/intent.ts'
 import { nameOf } from '../../src/durable/names.ts'
 import type { WindowMeter } from '../../src/settle/program.ts'

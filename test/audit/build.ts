@@ -1,4 +1,4 @@
-import type { CollectCall } from '../../src/agent/call.ts'
+import type { CollectCall } from '../../src/agent/calls/receipts.ts'
 import {
   type Body,
   commitment,

@@ -1,7 +1,7 @@
 import { evictDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import type { CollectCall } from '../../src/agent/call.ts'
+import type { CollectCall } from '../../src/agent/calls/receipts.ts'
 import { broken, mend } from '../doubles.ts'
 import { chainOf, ids, T0 } from './build.ts'
 

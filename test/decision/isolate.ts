@@ -1,6 +1,6 @@
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
-import type { DecideCall, DecideReply } from '../../src/agent/call.ts'
+import type { DecideCall, DecideReply } from '../../src/agent/calls/decide.ts'
 import type { AgentObject } from '../../src/agent/object.ts'
 import { createApp } from '../../src/http/app.ts'
 import { createSource, type SourceOptions } from '../../src/policy/source.ts'

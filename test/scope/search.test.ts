@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import type { Found } from '../../src/agent/call.ts'
+import type { Found } from '../../src/agent/calls/questions.ts'
 import { contentHash } from '../../src/durable/hash.ts'
 import { nameOf } from '../../src/durable/names.ts'
 import type { Bundle } from '../../src/policy/bundle.ts'

@@ -1,4 +1,4 @@
-import type { CollectCall, CollectReply } from '../../agent/call.ts'
+import type { CollectCall, CollectReply } from '../../agent/calls/receipts.ts'
 import { logOf } from './names.ts'
 import type { LogObject } from './object.ts'
 

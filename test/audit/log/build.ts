@@ -1,6 +1,6 @@
 import { runDurableObjectAlarm } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
-import type { CollectCall, CollectReply } from '../../../src/agent/call.ts'
+import type { CollectCall, CollectReply } from '../../../src/agent/calls/receipts.ts'
 import { collectorOf } from '../../../src/audit/collectors.ts'
 import { logOf } from '../../../src/audit/log/names.ts'
 import { readCheckpoint, readNote, signatureTypes, verifierOf, vkeyOf, writeNote } from '../../../src/audit/log/note.ts'
