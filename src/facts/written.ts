@@ -19,7 +19,7 @@ export type Written = FactRecord | Citations
 export const written = (records: readonly FactRecord[]): Written[] => {
   const groups: Citations[] = []
   const others: FactRecord[] = []
-  for (const record of records.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+  for (const record of records.toSorted(byName)) {
     const { name, status, claimed, facts } = record
     const [fact] = facts
     if (!fact || facts.length > 1 || 'value' in fact) {
@@ -52,8 +52,11 @@ export const recordsIn = (all: readonly Written[]): FactRecord[] =>
     }))
   })
 
+/** In one order, whether they come from a receipt or are about to be written: an answer that is given again is the same. */
 export const claimsOf = (records: readonly FactRecord[]): ClaimRecord[] =>
-  records.filter((record): record is ClaimRecord => 'claimed' in record)
+  records.filter((record): record is ClaimRecord => 'claimed' in record).sort(byName)
+
+const byName = (a: FactRecord, b: FactRecord): number => (a.name < b.name ? -1 : 1)
 
 /** The claims of a receipt, from what its secrets hold; none where that was erased or lies under a key. */
 export const claimsIn = (secrets: Readonly<Record<string, object | undefined>>): ClaimRecord[] => {

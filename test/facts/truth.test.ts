@@ -306,9 +306,15 @@ it('a receipt holds the facts used, by id and hash, and whether each came from t
 it('the same key gives the same answer, claims included', async () => {
   await world.push('orders', [total(9_000)])
   const headers = { 'idempotency-key': 'once' }
-  const refund = ask('refund', { amount: 5 }, { claims: { orderTotal: 9 } })
+  const claims = { roughTotal: 9_000, orderTotal: 9, weather: 'fine' }
+  const refund = ask('refund', { amount: 5 }, { claims })
   const first = await world.evaluate(refund, { token, headers })
   expect(first.context.reason).toBe('claim_contradicted')
+  expect(first.context.claims?.map(({ name, status }) => [name, status])).toEqual([
+    ['orderTotal', 'contradicted'],
+    ['roughTotal', 'verified'],
+    ['weather', 'unsupported'],
+  ])
   await world.push('orders', [total(9, { observed_at: at(0) })])
   clock.advance(31_000)
   expect(await world.evaluate(refund, { token, headers })).toEqual(first)
