@@ -5,8 +5,8 @@ import type { EntityUid } from '../cedar/json.ts'
 import { isObject, type Value } from '../cedar/value.ts'
 import { attested, MAX_ATTESTATIONS } from '../facts/attestation.ts'
 import { readClaim } from '../facts/claims.ts'
-import { find, type Wanted } from '../facts/find.ts'
-import type { Declared, Subject } from '../facts/load.ts'
+import { find, type Wanted, withAttested } from '../facts/find.ts'
+import type { Subject } from '../facts/load.ts'
 import { unknownFact } from '../facts/record.ts'
 import { type Fact, type Finding, verdictOf } from '../facts/verdict.ts'
 import type { Trust } from '../identity/token.ts'
@@ -38,12 +38,7 @@ export const truthsOf = async (
   if (drafts.every(one => one === undefined)) return drafts.map(() => undefined)
   const carried = drafts.some(one => one !== undefined && one.attestations.length > 0)
   const attestations = carried ? await verifyAll(drafts, call, facts) : []
-  const wanted = drafts.flatMap((one, index): Wanted[] => {
-    const { facts: told = [] } = attestations[index] ?? {}
-    const wants = one?.wants ?? []
-    if (told.length === 0) return wants
-    return wants.map(want => ({ ...want, attested: told.filter(fact => isAbout(fact, want.declared, want.entity)) }))
-  })
+  const wanted = drafts.flatMap((one, index) => withAttested(one?.wants ?? [], attestations[index]?.facts ?? []))
   const { bundle, tenant, edge } = call
   const { findings: found, head } = await find(wanted, { db: facts.db, tenant, bundle, now: edge.now })
   return drafts.map((one, index) => {
@@ -208,9 +203,6 @@ const verifyAll = async (drafts: (Draft | undefined)[], call: Call, { trust }: F
     }),
   )
 }
-
-const isAbout = (fact: Fact, { predicate }: Declared, { type, id }: EntityUid): boolean =>
-  fact.predicate === predicate && fact.entity.type === type && fact.entity.id === id
 
 const truthOf = (
   { asked, wants, nameless, claims: claimed, problems }: Draft,

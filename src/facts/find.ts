@@ -20,6 +20,15 @@ export type Wanted = {
   maxAgeMs: number | undefined
 }
 
+/** The same, each with what was attested of it. */
+export const withAttested = (wants: readonly Wanted[], attested: readonly Fact[]): readonly Wanted[] =>
+  attested.length === 0
+    ? wants
+    : wants.map(want => ({ ...want, attested: attested.filter(fact => isAbout(fact, want)) }))
+
+const isAbout = ({ predicate, entity }: Fact, want: Wanted): boolean =>
+  predicate === want.declared.predicate && entity.type === want.entity.type && entity.id === want.entity.id
+
 export type Reading = {
   db: D1Database
   tenant: string

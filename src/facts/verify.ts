@@ -2,8 +2,9 @@ import { type Refusal, refusal } from '../decision/refusal.ts'
 import type { Judged } from './attestation.ts'
 import { attested, MAX_ATTESTATIONS } from './attestation.ts'
 import { readClaim } from './claims.ts'
-import { find } from './find.ts'
+import { find, withAttested } from './find.ts'
 import { type ClaimRecord, told } from './record.ts'
+import { saidIn } from './shown.ts'
 import type { Fact } from './verdict.ts'
 import { verdictOf } from './verdict.ts'
 
@@ -40,32 +41,16 @@ export const verify = async (asked: Asked, against: Against): Promise<Verified |
     }
     claims.push({ claim, declared, value: read?.value })
   }
-  const wanted = claims.flatMap(({ claim: { entity }, declared }) =>
-    declared
-      ? [
-          {
-            declared,
-            entity,
-            maxCacheMs: declared.maxCacheMs,
-            maxAgeMs: undefined,
-            attested: carried.filter(
-              fact =>
-                fact.predicate === declared.predicate &&
-                fact.entity.type === entity.type &&
-                fact.entity.id === entity.id,
-            ),
-          },
-        ]
-      : [],
+  const wants = claims.flatMap(({ claim: { entity }, declared }) =>
+    declared ? [{ declared, entity, maxCacheMs: declared.maxCacheMs, maxAgeMs: undefined }] : [],
   )
-  const { findings: found } = await find(wanted, { db, tenant, bundle, now })
+  const { findings: found } = await find(withAttested(wants, carried), { db, tenant, bundle, now })
   return {
     refused,
     claims: claims.map(({ claim: { name, value: claimed }, declared, value }) => {
       const finding = declared && found.shift()
       if (!declared || !finding || value === undefined) return { name, status: 'unsupported', claimed, facts: [] }
-      const facts = (finding.status === 'known' ? [finding.fact] : finding.facts).map(told)
-      return { name, status: verdictOf(declared, value, finding), claimed, facts }
+      return { name, status: verdictOf(declared, value, finding), claimed, facts: saidIn(finding).map(told) }
     }),
   }
 }
