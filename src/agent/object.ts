@@ -3,6 +3,7 @@ import type { CollectorObject } from '../audit/collector.ts'
 import type { StoredReceipt } from '../audit/receipt.ts'
 import type { BudgetObject } from '../budget/object.ts'
 import { arm, runDue } from '../durable/due.ts'
+import { Gathering } from '../durable/gathering.ts'
 import { migrate } from '../durable/schema.ts'
 import type { Filter } from '../sdk/scope/filter.ts'
 import type { ForgetCall, RequestCall, RequestReply, ResolveCall, ResolveReply } from './calls/approvals.ts'
@@ -74,6 +75,8 @@ export class AgentObject extends DurableObject<AgentEnv> {
   readonly #chain = this.ctx.id.name ?? this.ctx.id.toString()
   /** Who holds the line for the end of a wait. They are lost with the object, and ask again. */
   readonly #listeners = new Map<string, Set<() => void>>()
+  /** Calls for decisions that came at the same time. */
+  readonly #asking = new Gathering()
 
   constructor(ctx: DurableObjectState, env: AgentEnv) {
     super(ctx, env)
@@ -81,7 +84,11 @@ export class AgentObject extends DurableObject<AgentEnv> {
     arm(ctx.storage)
   }
 
-  decide(call: DecideCall): DecideReply | Promise<DecideReply> {
+  decide(call: DecideCall): Promise<DecideReply> {
+    return this.#asking.join(() => this.#decide(call))
+  }
+
+  #decide(call: DecideCall): DecideReply | Promise<DecideReply> {
     const { storage } = this.ctx
     const asks = (item: DecideItem) => sharedMeters(item.program).length > 0 || hangsOnTree(storage, item)
     if (call.items.some(asks)) return this.#decideAsking(call)

@@ -246,3 +246,16 @@ it('a call that a newer Worker wrote otherwise is not guessed at', async () => {
   await expect(decideOne(agent, item(), JSON.parse('{"v":3}'))).rejects.toThrow('newer')
   expect(await chainOf(agent)).toEqual([])
 })
+
+it('nor does it concern the calls that come with it', async () => {
+  const agent = newAgent()
+  const settled = await Promise.allSettled([
+    decideOne(agent, item()),
+    decideOne(agent, item(), JSON.parse('{"v":3}')),
+    decideOne(agent, item({ program: denying })),
+  ])
+  expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+  const chain = await chainOf(agent)
+  expect(chain.map(({ seq }) => seq)).toEqual([1, 2])
+  expect(wrongLinks(agent.name, chain)).toEqual([])
+})
