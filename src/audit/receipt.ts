@@ -2,7 +2,7 @@ import type { Obliged } from '../decision/obligations.ts'
 import type { Reason } from '../decision/reasons.ts'
 import type { Pointed } from '../decision/refusal.ts'
 import { contentHash, sha256 } from '../durable/hash.ts'
-import { jcs } from '../durable/jcs.ts'
+import { inOrder, jcs } from '../durable/jcs.ts'
 import type { Outcome } from '../settle/outcome.ts'
 import type { Quota } from '../settle/settle.ts'
 
@@ -152,7 +152,7 @@ export type Entry = { kind: ReceiptKind; at: number; body: Body; secrets: Secret
 
 /** Makes the next receipt of a chain. Synchronous: no `await` may come between reading the head and writing the link. */
 export const nextReceipt = (chain: string, head: Head | undefined, entry: Entry): StoredReceipt => {
-  const body = jcs(entry.body)
+  const body = jcs(inOrder(entry.body))
   const link = {
     seq: head ? head.seq + 1 : 1,
     prev: head ? head.hash : GENESIS,

@@ -61,7 +61,7 @@ export const judgeAgain = async (
   if (records.some(one => one.facts.some(fact => !('value' in fact) && !known.has(fact.hash)))) return 'erased'
   const truth = truthOf(records, decision, bundle, known)
   const edge = { now, ...(ip && { ip: ip.value }) }
-  const { program, denied } = judge(askOf(body.output, secrets.output, who), who, { bundle, edge }, truth, [])
+  const { program, denied } = judge(askOf(body.output, secrets.output, who), who, { bundle, edge }, { truth }, [])
   const state = { ...BEST, approved: (policy: string) => decision.lifted.includes(policy) }
   const again = denied
     ? { ...NOTHING, reason: denied.reason }

@@ -45,7 +45,7 @@ export type Result = Answer | Refusal
  * actions; with `stop` the list ends with the one that ended it.
  */
 export const decide = async (asks: readonly (Ask | Refusal)[], call: Call, deps: Deps): Promise<Result[]> => {
-  const [presented, truths, taken] = await Promise.all([
+  const [presented, gathered, taken] = await Promise.all([
     Promise.all(asks.map(ask => (isRefusal(ask) ? undefined : deps.presented(ask)))),
     truthsOf(asks, call, deps.facts),
     takenOf(asks, call, deps),
@@ -53,7 +53,7 @@ export const decide = async (asks: readonly (Ask | Refusal)[], call: Call, deps:
   const prepared = asks.map((ask, index) =>
     isRefusal(ask)
       ? ask
-      : prepare(ask, call, { presented: presented[index], truth: truths[index], taken: taken[index] }),
+      : prepare(ask, call, { presented: presented[index], gathered: gathered[index] ?? {}, taken: taken[index] }),
   )
   const named = await Promise.all(prepared.map(one => underPseudonym(one, call, deps.vault)))
   const results = await settleAll(numbered(named), call, deps, true)
@@ -159,10 +159,10 @@ const settleRun = async (run: Run, call: Call, deps: Deps, mayMove: boolean): Pr
       const next = { ...call, ...moved }
       const left = items.slice(at)
       const asks = left.map(item => item.prepared.ask)
-      const [truths, taken] = await Promise.all([truthsOf(asks, next, deps.facts), takenOf(asks, next, deps)])
+      const [gathered, taken] = await Promise.all([truthsOf(asks, next, deps.facts), takenOf(asks, next, deps)])
       const rest = await Promise.all(
         left.map(async ({ prepared: { ask, presented }, ...place }, i) => {
-          const anew = prepare(ask, next, { presented, truth: truths[i], taken: taken[i] })
+          const anew = prepare(ask, next, { presented, gathered: gathered[i] ?? {}, taken: taken[i] })
           return { ...place, prepared: await underPseudonym(anew, next, deps.vault) }
         }),
       )

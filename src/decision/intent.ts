@@ -79,4 +79,5 @@ const isWrittenFreely = (type: Type): boolean => {
 
 const free = new WeakMap<Type, boolean>()
 
-const bare = ({ type, id }: EntityUid) => ({ id, type })
+/** An entity and nothing else, its members in the order of JCS. */
+export const bare = ({ type, id }: EntityUid): EntityUid => ({ id, type })

@@ -55,10 +55,11 @@ const UNATTRIBUTED_ATTEMPTS = { capacity: 60, windowMs: 60_000 }
 export const NO_PROGRAM = { v: 1, legs: [] } as const satisfies DecideItem['program']
 
 /** What was found out of one action before it is judged; `taken`: of the authority that a PEP states for it. */
-type Found = { presented: Presented | undefined; truth: Gathered | undefined; taken: Call['taken'] }
+type Found = { presented: Presented | undefined; gathered: Gathered; taken: Call['taken'] }
 
 /** identity → request → cedar, for one action: all of the way that needs no state. */
-export const prepare = (ask: Ask, call: Call, { presented, truth, taken }: Found): Prepared | Refusal => {
+export const prepare = (ask: Ask, call: Call, { presented, gathered, taken }: Found): Prepared | Refusal => {
+  const { truth } = gathered
   const actor = who(ask, call.caller, call.bundle)
   if (isRefusal(actor)) return actor
   const problems: Problem[] = []
@@ -67,7 +68,7 @@ export const prepare = (ask: Ask, call: Call, { presented, truth, taken }: Found
   const kept = redact(withoutProofs(ask), call.bundle.settings.privacy)
   const judged: Judged = kept.denied
     ? { ask, program: NO_PROGRAM, denied: kept.denied }
-    : judge(ask, actor, taken ? { ...call, taken } : call, truth, problems)
+    : judge(ask, actor, taken ? { ...call, taken } : call, gathered, problems)
   const { program, denied, asked } = judged
   const intent = intentOf(judged.ask, actor, call)
   const { hash, argumentsHash } = hashesOf(intent)
@@ -166,7 +167,7 @@ export const judge = (
   ask: Ask,
   actor: Who,
   call: Pick<Call, 'bundle' | 'edge' | 'taken'>,
-  truth: Gathered | undefined,
+  { truth, asked: read }: Gathered,
   problems: Problem[],
 ): Judged => {
   const { bundle, edge } = call
@@ -174,9 +175,8 @@ export const judge = (
     const no = (denied: Judged['denied'] & object): Judged => ({ ask: asIs, program: NO_PROGRAM, denied })
     if (actor.unknown) return no({ reason: actor.unknown })
     if (call.taken) return no({ reason: call.taken === 'yes' ? 'revoked' : 'control_unreachable' })
-    // What the ledger was looked through for was read already; a rewritten action wasn't.
-    const asked =
-      truth?.asked && asIs === ask ? knowing(truth.asked, truth, bundle) : what(asIs, actor, bundle, edge, truth)
+    // A rewritten action wasn't read yet.
+    const asked = read && asIs === ask ? knowing(read, truth, bundle) : what(asIs, actor, bundle, edge, truth)
     if ('reason' in asked) return no(asked)
     if (problems.length > 0) return no({ reason: 'schema_mismatch', problems })
     const denied = untrue(truth, bundle)

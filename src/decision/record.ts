@@ -6,6 +6,7 @@ import type { Caller } from '../identity/caller.ts'
 import { assertedIn } from './act.ts'
 import type { Ask } from './ask.ts'
 import type { Edge } from './call.ts'
+import { bare } from './intent.ts'
 import type { Truth } from './known.ts'
 import type { Who } from './who.ts'
 
@@ -33,7 +34,7 @@ export const recordOf = (
     // The action's hash covers the arguments and could be guessed back to them, so it is committed to as well.
     ...(more.actionHash !== undefined && { action_hash: more.actionHash }),
   }
-  if (user) personal.user = user
+  if (user) personal.user = bare(user)
   if (Object.keys(more.fields).length > 0) personal.fields = more.fields
   if (asserts) {
     const { properties: resource } = ask.resource
@@ -49,7 +50,7 @@ export const recordOf = (
   if (grants.length > 0) personal.grants = grants
   const secrets = salted(personal)
   const body: Body = {
-    agent: actor,
+    agent: bare(actor),
     ...(chain.length > 0 && { delegated_by: chain }),
     action: ask.action.name,
     resource_type: ask.resource.type,

@@ -20,32 +20,30 @@ import { isRefusal, type Pointed, type Refusal } from './refusal.ts'
 import { type What, what } from './what.ts'
 import { type Who, who } from './who.ts'
 
-/** What is known, and the action as it was read when nothing was yet. */
-export type Gathered = Truth & { asked?: What }
+/** What is known, where anything needs to be, and the action as it was read when nothing was yet. */
+export type Gathered = { truth?: Truth | undefined; asked?: What }
 
 const MAX_CLAIMS = 64
 
 /**
  * Finds out what the actions of a call may rely upon: attestations are verified, and all that neither they nor this
- * isolate's copies settle is read in one look at the ledger. `undefined` for what needs no facts.
+ * isolate's copies settle is read in one look at the ledger.
  */
-export const truthsOf = async (
-  asks: readonly (Ask | Refusal)[],
-  call: Call,
-  facts: FactsIo,
-): Promise<(Gathered | undefined)[]> => {
-  const drafts = asks.map(ask => (isRefusal(ask) ? undefined : draft(ask, call)))
-  if (drafts.every(one => one === undefined)) return drafts.map(() => undefined)
+export const truthsOf = async (asks: readonly (Ask | Refusal)[], call: Call, facts: FactsIo): Promise<Gathered[]> => {
+  const read = asks.map(ask => (isRefusal(ask) ? {} : draft(ask, call)))
+  const drafts = read.map(one => (isDraft(one) ? one : undefined))
+  if (drafts.every(one => one === undefined)) return read
   const carried = drafts.some(one => one !== undefined && one.attestations.length > 0)
   const attestations = carried ? await verifyAll(drafts, call, facts) : []
   const wanted = drafts.flatMap((one, index) => withAttested(one?.wants ?? [], attestations[index]?.facts ?? []))
   const { bundle, tenant, edge } = call
   const { findings: found, head } = await find(wanted, { db: facts.db, tenant, bundle, now: edge.now })
   return drafts.map((one, index) => {
-    if (!one) return undefined
+    if (!one) return read[index] ?? {}
     const findings = new Map<string, Finding>()
     for (const { declared } of one.wants) findings.set(declared.name, found.shift() ?? NOTHING)
-    return truthOf(one, findings, attestations[index]?.refused ?? [], { call, head })
+    const truth = truthOf(one, findings, attestations[index]?.refused ?? [], { call, head })
+    return { truth, asked: one.asked }
   })
 }
 
@@ -65,16 +63,18 @@ type Draft = {
 
 const NOTHING: Finding = { status: 'unsupported', facts: [] }
 
-/** What one action needs to know; `undefined` where nothing. */
-const draft = (ask: Ask, call: Call): Draft | undefined => {
+const isDraft = (read: Draft | Gathered): read is Draft => 'wants' in read
+
+/** What one action needs to know, where that is anything. */
+const draft = (ask: Ask, call: Call): Draft | Gathered => {
   const { bundle } = call
   const given = { claims: ask.context?.claims, attestations: ask.context?.attestations }
   const speaks = given.claims !== undefined || given.attestations !== undefined
-  if (!speaks && bundle.facts.declared.size === 0) return undefined
+  if (!speaks && bundle.facts.declared.size === 0) return {}
   const actor = who(ask, call.caller, bundle)
-  if (isRefusal(actor) || actor.unknown) return undefined
+  if (isRefusal(actor) || actor.unknown) return {}
   const asked = what(ask, actor, bundle, call.edge)
-  if ('reason' in asked) return undefined
+  if ('reason' in asked) return {}
   const problems: Problem[] = []
   const claims = readClaims(given.claims, call, problems)
   const attestations = readAttestations(given.attestations, problems)
@@ -83,7 +83,7 @@ const draft = (ask: Ask, call: Call): Draft | undefined => {
   // it may say what became of the same intent before
   const tells = bundle.settling.get(ask.action.name)?.fact.name
   if (tells !== undefined && !needs.has(tells)) needs.set(tells, {})
-  if (needs.size === 0 && !speaks) return undefined
+  if (needs.size === 0 && !speaks) return { asked }
   const wants: Wanted[] = []
   const nameless: string[] = []
   for (const [name, { maxAgeMs, maxCacheMs = Number.POSITIVE_INFINITY }] of needs) {
@@ -205,11 +205,11 @@ const verifyAll = async (drafts: (Draft | undefined)[], call: Call, { trust }: F
 }
 
 const truthOf = (
-  { asked, wants, nameless, claims: claimed, problems }: Draft,
+  { wants, nameless, claims: claimed, problems }: Draft,
   findings: Map<string, Finding>,
   refused: Truth['refused'],
   { call: { bundle }, head }: { call: Call; head: number },
-): Gathered => {
+): Truth => {
   for (const name of nameless) findings.set(name, NOTHING)
   const claims = new Map<string, Claim>()
   for (const [name, claim] of claimed) {
@@ -220,7 +220,7 @@ const truthOf = (
   }
   const entities = new Map<string, EntityUid>()
   for (const { declared, entity } of wants) entities.set(declared.name, entity)
-  return { asked, findings, entities, claims, problems, refused, head }
+  return { findings, entities, claims, problems, refused, head }
 }
 
 /** Why an action is denied before any policy: what was presented to be relied upon can't be. */

@@ -81,7 +81,8 @@ export const argumentsType = (name: string, schema: Schema): RecordType | undefi
   recordType(actionNamed(name, schema)?.context.attributes.get('arguments')?.type)
 
 /** The same action once it is known what it may rely upon. */
-export const knowing = (asked: What, truth: Truth, { schema }: LoadedBundle): What | Unfit => {
+export const knowing = (asked: What, truth: Truth | undefined, { schema }: LoadedBundle): What | Unfit => {
+  if (!truth) return asked
   if (truth.problems.length > 0) return { reason: 'schema_mismatch', problems: [...truth.problems] }
   const declared = schema.actions.get(asked.action.key)?.context.attributes
   const members = declared ? membersOf(declared, truth) : new Map<string, Value>()

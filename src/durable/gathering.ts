@@ -16,7 +16,7 @@ export class Gathering {
         reject(error)
       }
     })
-    if (this.#gathered.length === 1) setTimeout(() => this.#turn(), 0)
+    if (this.#gathered.length === 1) void scheduler.wait(0).then(() => this.#turn())
     return promise
   }
 

@@ -140,7 +140,7 @@ const promising = (ask: Ask, call: Asked): Program | undefined => {
   const actor = who(ask, caller, bundle)
   if (isRefusal(actor) || actor.unknown) return undefined
   if (epoch && isStopped(ask, actor, call, epoch)) return undefined
-  const { program, denied } = judge(ask, actor, { bundle, edge }, undefined, [])
+  const { program, denied } = judge(ask, actor, { bundle, edge }, {}, [])
   if (denied) return undefined
   const { outcome } = settle(program, BEST, edge.now)
   return outcome === 'deny' || outcome === 'step_up' ? undefined : program
