@@ -26,8 +26,9 @@ const HELP = `--rounds N       how often each target is measured, in turn (5)
 Every object's commit waits for the disk that TMPDIR lies on, one after the other: workerd is one thread. On a slow or
 busy disk that is most of what is measured; in memory (TMPDIR=/dev/shm) it is processor time alone. "µs CPU" is the
 processor time of the server's process for each request, with all that it does besides; it suffers least from others.
-Where a call asks for several decisions, what is counted is decisions; p50 and p99 are the call's. Calls of one agent that
-come at the same time are settled with one commit, as they are in production; each floor's call has a commit of its own.
+Where a call asks for several decisions, what is counted is decisions; p50 and p99 are the call's. Sixteen agents ask, by
+32 connections two calls at a time each. Calls of one agent that come at the same time are settled with one commit, so the
+more of them the less each waits for the disk; each of the floors' calls has a commit of its own.
 "least of a decision" is what it can't do without and nothing of what makes it one: the body parsed, as many bytes in as
 many rows, a signature and an answer as long; no token, no policy, no hash, no copies.
 D1 and R2 are other machines in production; here they are stand-ins in a process of their own, on the same cores.
