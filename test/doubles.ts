@@ -93,10 +93,11 @@ export const breakable = <T extends Rpc.DurableObjectBranded | undefined>(
 /** The calls that objects made to one another. */
 export const within: string[] = []
 
-/** Notes the calls to the objects of a namespace. */
+/** Notes the calls to the objects of a namespace, while they count. */
 export const counting = <T extends Rpc.DurableObjectBranded | undefined>(
   of: DurableObjectNamespace<T>,
   name: string,
+  counts: () => boolean = () => true,
 ): DurableObjectNamespace<T> =>
   new Proxy(of, {
     get: (target, member) => {
@@ -104,7 +105,7 @@ export const counting = <T extends Rpc.DurableObjectBranded | undefined>(
       if (typeof method !== 'function') return method
       return (...args: unknown[]) => {
         // each stub is used once
-        if (member === 'getByName') within.push(`${name}, by an object`)
+        if (member === 'getByName' && counts()) within.push(`${name}, by an object`)
         return method.apply(target, args)
       }
     },

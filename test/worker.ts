@@ -45,9 +45,21 @@ export class LogObject extends Log {
 }
 
 export class EscalationObject extends Escalation {
+  readonly #running: { alarm: boolean }
+
   constructor(ctx: DurableObjectState, env: EscalationEnv) {
     const { AGENT, DB, SIGNING_KEYS, KEY_ENCRYPTION_KEY, LOCAL } = env
-    const whole = { AGENT: counting(breakable(AGENT, 'agents'), 'agent'), DB, SIGNING_KEYS, KEY_ENCRYPTION_KEY, LOCAL }
+    const running = { alarm: false }
+    // what it does by the clock is no call's cost
+    const agents = counting(breakable(AGENT, 'agents'), 'agent', () => !running.alarm)
+    const whole = { AGENT: agents, DB, SIGNING_KEYS, KEY_ENCRYPTION_KEY, LOCAL }
     super(ctx, { ...whole, NOW: () => clock.now(), FETCH: outsideFetch })
+    this.#running = running
+  }
+
+  override async alarm(): Promise<void> {
+    this.#running.alarm = true
+    await super.alarm()
+    this.#running.alarm = false
   }
 }
