@@ -43,11 +43,11 @@ const steps = fc.array(
     { weight: 8, arbitrary: fc.record({ kind: fc.constant('ask' as const), cost: fc.integer({ min: 1, max: 5 }) }) },
     { weight: 3, arbitrary: fc.record({ kind: fc.constant('again' as const) }) },
     {
-      weight: 6,
+      weight: 8,
       arbitrary: fc.record({
         kind: fc.constant('report' as const),
-        of: fc.nat({ max: 2 }),
-        outcome: fc.constantFrom<Reported>('not_done', 'not_done', 'not_done', ...reported),
+        of: fc.nat({ max: 1 }),
+        outcome: fc.constantFrom<Reported>('not_done', 'not_done', 'not_done', 'not_done', 'not_done', ...reported),
         trusted: fc.constantFrom(true, true, true, false),
       }),
     },
@@ -174,7 +174,7 @@ it('buckets, windows and reservations hold what paper says, over restarts, retri
     { numRuns: RUNS },
   )
   // a model in which little happens would prove little
-  for (const [what, times] of Object.entries(seen)) expect([what, times >= RUNS / 4]).toEqual([what, true])
+  for (const [what, times] of Object.entries(seen)) expect([what, times >= RUNS / 2]).toEqual([what, true])
 }, 600_000)
 
 const AGENTS = 3
@@ -288,5 +288,5 @@ it('agents that share a budget never spend more together, over restarts, retries
     }),
     { numRuns: RUNS },
   )
-  for (const [what, times] of Object.entries(seen)) expect([what, times >= RUNS / 4]).toEqual([what, true])
+  for (const [what, times] of Object.entries(seen)) expect([what, times >= RUNS / 2]).toEqual([what, true])
 }, 600_000)
