@@ -88,19 +88,14 @@ export class AgentObject extends DurableObject<AgentEnv> {
     return this.#asking.join(() => this.#decide(call))
   }
 
-  #decide(call: DecideCall): DecideReply | Promise<DecideReply> {
-    const { storage } = this.ctx
-    const asks = (item: DecideItem) => sharedMeters(item.program).length > 0 || hangsOnTree(storage, item)
-    if (call.items.some(asks)) return this.#decideAsking(call)
-    const reply = decide(storage, this.#chain, call, this.#clock)
-    this.#tellEnded()
-    return answered(storage, this.env.AGENT, call, reply)
-  }
-
-  async #decideAsking(call: DecideCall): Promise<DecideReply> {
+  /** Waits for nothing where nobody else need be asked. */
+  async #decide(call: DecideCall): Promise<DecideReply> {
     const { storage } = this.ctx
     const others = { budgets: this.env.BUDGET, agents: this.env.AGENT, dry: this.#dry }
-    const reply = await decideAsking(storage, this.#chain, call, others, this.#clock)
+    const asks = (item: DecideItem) => sharedMeters(item.program).length > 0 || hangsOnTree(storage, item)
+    const reply = call.items.some(asks)
+      ? await decideAsking(storage, this.#chain, call, others, this.#clock)
+      : decide(storage, this.#chain, call, this.#clock)
     this.#tellEnded()
     return answered(storage, this.env.AGENT, call, reply)
   }

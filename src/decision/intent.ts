@@ -5,6 +5,7 @@ import { isObject, valueToJson } from '../cedar/value.ts'
 import { contentHash } from '../durable/hash.ts'
 import { jcs } from '../durable/jcs.ts'
 import type { PrincipalChain } from '../identity/caller.ts'
+import { bare } from '../identity/uid.ts'
 
 /** What an agent means to do, with the arguments as they will be used. */
 export type Intent = {
@@ -78,6 +79,3 @@ const isWrittenFreely = (type: Type): boolean => {
 }
 
 const free = new WeakMap<Type, boolean>()
-
-/** An entity and nothing else, its members in the order of JCS. */
-export const bare = ({ type, id }: EntityUid): EntityUid => ({ id, type })

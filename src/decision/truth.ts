@@ -38,8 +38,8 @@ export const truthsOf = async (asks: readonly (Ask | Refusal)[], call: Call, fac
   const wanted = drafts.flatMap((one, index) => withAttested(one?.wants ?? [], attestations[index]?.facts ?? []))
   const { bundle, tenant, edge } = call
   const { findings: found, head } = await find(wanted, { db: facts.db, tenant, bundle, now: edge.now })
-  return drafts.map((one, index) => {
-    if (!one) return read[index] ?? {}
+  return read.map((one, index) => {
+    if (!isDraft(one)) return one
     const findings = new Map<string, Finding>()
     for (const { declared } of one.wants) findings.set(declared.name, found.shift() ?? NOTHING)
     const truth = truthOf(one, findings, attestations[index]?.refused ?? [], { call, head })

@@ -7,9 +7,9 @@ import type { EntityUid } from '../cedar/json.ts'
 import { actorOf } from '../decision/actor.ts'
 import { sha256 } from '../durable/hash.ts'
 import { nameOf } from '../durable/names.ts'
-import { uidText } from '../identity/uid.ts'
+import { bare, uidText } from '../identity/uid.ts'
 import type { Privacy } from '../policy/tenant.ts'
-import { bare, salted } from './record.ts'
+import { salted } from './record.ts'
 import type { Taken } from './take-away.ts'
 
 export type NotingIo = { agents: DurableObjectNamespace<AgentObject>; vault: Vault; privacy: Privacy | undefined }

@@ -1,8 +1,8 @@
 import { base64url } from 'jose'
 import { type Body, commitmentsOf, type Secret } from '../audit/receipt.ts'
-import type { EntityUid } from '../cedar/json.ts'
 import { sha256 } from '../durable/hash.ts'
 import type { PrincipalChain } from '../identity/caller.ts'
+import { bare } from '../identity/uid.ts'
 import type { Parties } from './parties.ts'
 
 type Recorded = {
@@ -43,5 +43,3 @@ export const salted = (value: unknown): Secret => ({
   salt: base64url.encode(crypto.getRandomValues(new Uint8Array(16))),
   value: JSON.parse(JSON.stringify(value)),
 })
-
-export const bare = ({ type, id }: EntityUid): EntityUid => ({ type, id })

@@ -4,25 +4,13 @@
  * turn of the event loop and nothing else.
  */
 export class Gathering {
-  #gathered: (() => void)[] = []
+  #turn: Promise<void> | undefined
 
   /** Does the work with all that has come by then. What one throws concerns no other. */
   join<T>(work: () => T | Promise<T>): Promise<T> {
-    const { promise, resolve, reject } = Promise.withResolvers<T>()
-    this.#gathered.push(() => {
-      try {
-        resolve(work())
-      } catch (error) {
-        reject(error)
-      }
+    this.#turn ??= scheduler.wait(0).then(() => {
+      this.#turn = undefined
     })
-    if (this.#gathered.length === 1) void scheduler.wait(0).then(() => this.#turn())
-    return promise
-  }
-
-  #turn(): void {
-    const all = this.#gathered
-    this.#gathered = []
-    for (const each of all) each()
+    return this.#turn.then(work)
   }
 }

@@ -9,7 +9,7 @@ export const jcs = (value: unknown): string => {
   return text
 }
 
-/** The same with its members in the order of JCS, for what isn't made in it. What the members hold stays as it is. */
+/** A record with its members in the order of JCS. What they hold stays as it is. */
 export const inOrder = (record: Readonly<Record<string, unknown>>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1)))
 

@@ -1,5 +1,6 @@
 import type { Intent } from '../decision/intent.ts'
 import { contentHash } from '../durable/hash.ts'
+import { bare } from '../identity/uid.ts'
 
 /** What one action is, as far as an approval's scope can speak of it. */
 export type Act = { intent: Intent; session?: string }
@@ -70,5 +71,3 @@ const likeness = (
     arguments: anyArguments ? null : Object.fromEntries(fixed),
   })
 }
-
-const bare = ({ type, id }: { type: string; id: string }) => ({ type, id })

@@ -1,5 +1,8 @@
 import type { EntityUid } from '../cedar/json.ts'
 
+/** The two members alone, whatever else an entity carries along, in the order that JCS has them in. */
+export const bare = ({ type, id }: EntityUid): EntityUid => ({ id, type })
+
 /** An entity UID as Cedar writes it, `Type::"id"`: one text for one UID. */
 export const uidText = ({ type, id }: EntityUid): string =>
   `${type}::"${ESCAPED.test(id) ? id.replace(/["\\\p{Cc}]/gu, escaped) : id}"`
