@@ -35,6 +35,23 @@ it('what comes while others are done has a turn of its own', async () => {
   expect(done).toEqual(['a', 'a heard', 'b', 'b heard'])
 })
 
+it('those who came together before are waited for, a few turns at most', async () => {
+  const { done, join } = working()
+  await Promise.all([join('a'), join('b')])
+  done.length = 0
+  const first = join('c')
+  await scheduler.wait(0)
+  await Promise.all([first, join('d')])
+  expect(done).toEqual(['c', 'd', 'c heard', 'd heard'])
+  done.length = 0
+  // whoever comes alone now is done in the end, and the next at once
+  await join('e')
+  const alone = join('f')
+  await scheduler.wait(0)
+  await Promise.all([alone, join('g')])
+  expect(done).toEqual(['e', 'e heard', 'f', 'f heard', 'g', 'g heard'])
+})
+
 it('what one throws, or waits for, concerns no other', async () => {
   const gathering = new Gathering()
   const { promise, resolve } = Promise.withResolvers<string>()
