@@ -12,13 +12,15 @@ export const broken = {
   answers: false,
   /** Logs can't be reached. */
   log: false,
+  /** Coordinators of shared budgets can't be reached. */
+  budgets: false,
   /** How many writes reached D1, or would have. */
   writes: 0,
 }
 
 export const mend = (): void => {
-  const whole = { d1: false, d1Answers: false, collectors: false, agents: false, answers: false, log: false }
-  Object.assign(broken, { ...whole, writes: 0 })
+  const connections = { collectors: false, agents: false, log: false, budgets: false }
+  Object.assign(broken, { ...connections, d1: false, d1Answers: false, answers: false, writes: 0 })
   Object.assign(between, { calls: [], fate: () => 'whole' })
 }
 
@@ -77,7 +79,7 @@ export const breakableD1 = (db: D1Database): D1Database =>
 
 export const breakable = <T extends Rpc.DurableObjectBranded | undefined>(
   namespace: DurableObjectNamespace<T>,
-  what: 'collectors' | 'agents' | 'log' = 'collectors',
+  what: 'collectors' | 'agents' | 'log' | 'budgets' = 'collectors',
 ): DurableObjectNamespace<T> =>
   new Proxy(namespace, {
     get: (target, name) => {

@@ -20,7 +20,7 @@ export class AgentObject extends Agent {
       COLLECTOR: breakable(env.COLLECTOR),
       AGENT: watched(env.AGENT),
       BUNDLES: env.BUNDLES,
-      BUDGET: counting(env.BUDGET, 'budget'),
+      BUDGET: counting(breakable(env.BUDGET, 'budgets'), 'budget'),
       NOW: () => clock.now(),
     })
   }

@@ -1,5 +1,4 @@
 import type { ApprovalUse, DecisionRecord, RefusedBy, Resolution } from '../audit/receipt.ts'
-import type { BudgetObject } from '../budget/object.ts'
 import { finish } from '../cedar/partial.ts'
 import type { CedarRecord } from '../cedar/value.ts'
 import { draw, levelAt, retryAfter } from '../settle/meters.ts'
@@ -12,12 +11,10 @@ import { readAtHand } from './at-hand.ts'
 import type { DecideCall, Decided, DecideItem, DecideReply, Refused } from './calls/decide.ts'
 import { append } from './chain.ts'
 import { decidedOf } from './decided.ts'
-import { type Dry, heldOf, spendLease, type Waits } from './leases.ts'
+import { heldOf, spendLease, type Waits } from './leases.ts'
 import { keepNews } from './line.ts'
 import { readLevel, readSpent, writeLevel, writeSpent } from './meters.ts'
-import type { AgentObject } from './object.ts'
 import { settleUnknown } from './outcome.ts'
-import { provide } from './outlook.ts'
 import { keepPending, overdueReports, unknownOf } from './pending.ts'
 import { claimProof } from './proofs.ts'
 import { drawFrom, leftIn } from './purses.ts'
@@ -30,7 +27,7 @@ import { joined } from './session-state.ts'
 import { forbidsOf, hintUntil, keepStepUp } from './step-ups.ts'
 import { stoppedBy } from './stopped.ts'
 import { planSweep } from './sweep.ts'
-import { askRoot, type Root } from './tree.ts'
+import type { Root } from './tree.ts'
 import { hasEnded, keepWait, takeUp, wakeDependents } from './waits.ts'
 
 /** How long a defer waits where its Worker doesn't say, in milliseconds. */
@@ -55,30 +52,7 @@ export const decide = (
 }
 
 /** What was asked of other objects for one item, before its transaction. */
-type Asked = { waits: Waits; root?: Root | undefined }
-
-/**
- * The same, where items spend from budgets that the agent shares, or hang on the whole tree of their session: what it
- * doesn't hold enough of it borrows first, and what the tree knows it asks its root, so these take a second call. What
- * was borrowed and isn't needed after all goes back when its lease ends.
- */
-export const decideAsking = async (
-  storage: DurableObjectStorage,
-  chain: string,
-  call: DecideCall,
-  others: { budgets: DurableObjectNamespace<BudgetObject>; agents: DurableObjectNamespace<AgentObject>; dry: Dry },
-  clock: () => number,
-): Promise<DecideReply> => {
-  const reply: DecideReply = []
-  for (const item of call.items) {
-    const root = await askRoot(storage, others.agents, item)
-    const waits = await provide(storage, call, item, { ...others, root }, clock)
-    const answers = decide(storage, chain, { ...call, items: [item] }, clock, { waits, root })
-    reply.push(...answers)
-    if (answers.some(answer => stopsAt(answer, call.stop))) break
-  }
-  return reply
-}
+export type Asked = { waits: Waits; root?: Root | undefined }
 
 const decideItem = (
   storage: DurableObjectStorage,
@@ -350,7 +324,7 @@ const refusing = (of: Leg['of'], { program }: DecideItem): RefusedBy =>
 
 const permits = ({ outcome }: Pick<Settlement, 'outcome'>): boolean => outcome === 'allow' || outcome === 'modify'
 
-const stopsAt = (answer: Decided | Refused, stop: DecideCall['stop']): boolean => {
+export const stopsAt = (answer: Decided | Refused, stop: DecideCall['stop']): boolean => {
   if (answer.kind === 'stale_bundle' || answer.kind === 'chain_fork') return true
   // a key that came with another request refuses the whole call: what follows must take nothing
   if (answer.kind === 'idempotency_mismatch') return true

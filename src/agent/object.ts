@@ -6,8 +6,9 @@ import { arm, runDue } from '../durable/due.ts'
 import { Gathering } from '../durable/gathering.ts'
 import { migrate } from '../durable/schema.ts'
 import type { Filter } from '../sdk/scope/filter.ts'
+import { asksOthers, decideAsking } from './asking.ts'
 import type { ForgetCall, RequestCall, RequestReply, ResolveCall, ResolveReply } from './calls/approvals.ts'
-import type { DecideCall, DecideItem, DecideReply, ProofClaim } from './calls/decide.ts'
+import type { DecideCall, DecideReply, ProofClaim } from './calls/decide.ts'
 import type {
   BeginCall,
   DelegateCall,
@@ -24,10 +25,10 @@ import type { NoteCall } from './calls/receipts.ts'
 import type { ToldCall } from './calls/sessions.ts'
 import type { Standing, StandingCall, Status } from './calls/standing.ts'
 import type { Waiting } from './calls/waits.ts'
-import { decide, decideAsking } from './decide.ts'
+import { decide } from './decide.ts'
 import { begin, delegate, reclaim, returning } from './delegate.ts'
 import { learnEpoch, publishing, readEpoch, readKills, setKill } from './kills.ts'
-import { type Dry, givingBack, sharedMeters } from './leases.ts'
+import { type Dry, givingBack } from './leases.ts'
 import { answered, learn, tell, telling, toldFirst } from './line.ts'
 import { note, noteOnce } from './note.ts'
 import { flushing, refill, unflushed } from './outbox.ts'
@@ -51,7 +52,7 @@ import { traceSession } from './session-trace.ts'
 import { setStanding } from './standing.ts'
 import { openRequest } from './step-ups.ts'
 import { planSweep, sweeping } from './sweep.ts'
-import { hangsOnTree, remembered } from './tree.ts'
+import { remembered } from './tree.ts'
 import { expiring, readWait, wake } from './waits.ts'
 import { whoami } from './whoami.ts'
 import { widen } from './widen.ts'
@@ -92,8 +93,7 @@ export class AgentObject extends DurableObject<AgentEnv> {
   async #decide(call: DecideCall): Promise<DecideReply> {
     const { storage } = this.ctx
     const others = { budgets: this.env.BUDGET, agents: this.env.AGENT, dry: this.#dry }
-    const asks = (item: DecideItem) => sharedMeters(item.program).length > 0 || hangsOnTree(storage, item)
-    const reply = call.items.some(asks)
+    const reply = call.items.some(item => asksOthers(storage, item))
       ? await decideAsking(storage, this.#chain, call, others, this.#clock)
       : decide(storage, this.#chain, call, this.#clock)
     this.#tellEnded()

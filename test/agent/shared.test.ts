@@ -1,13 +1,16 @@
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
-import { describe, expect, it } from 'vitest'
-import type { DecideItem } from '../../src/agent/calls/decide.ts'
+import { afterEach, describe, expect, it } from 'vitest'
+import type { DecideItem, DecideReply } from '../../src/agent/calls/decide.ts'
 import type { Intent } from '../../src/decision/intent.ts'
 import { nameOf } from '../../src/durable/names.ts'
 import type { WindowMeter } from '../../src/settle/program.ts'
 import { clock } from '../clock.ts'
+import { broken, mend } from '../doubles.ts'
 import { leg, liftable, program, rule } from '../settle/build.ts'
-import { alarm, decided, item, newAgent, type TestAgent } from './build.ts'
+import { alarm, callOf, chainOf, decided, item, newAgent, type TestAgent } from './build.ts'
+
+afterEach(mend)
 
 const plenty = { capacity: 100_000, windowMs: 60_000 }
 
@@ -55,6 +58,26 @@ describe('a budget that 50 agents share', () => {
     },
     120_000,
   )
+})
+
+it('a coordinator out of reach leaves undecided what would ask it, and nothing else of the call', async () => {
+  const agent = newAgent()
+  const budget = sharing(10)
+  const named = () => {
+    const key = crypto.randomUUID()
+    return { idempotency: { key, requestHash: key } }
+  }
+  const items = [item(), item({ program: budget(4), ...named() }), item({ program: budget(4), ...named() }), item()]
+  const ask = async () => {
+    const reply: DecideReply = await agent.stub.decide(callOf(agent, items, { now: clock.now() }))
+    return reply.map(answer => (answer.kind === 'decided' ? answer.outcome : answer.kind))
+  }
+  broken.budgets = true
+  expect(await ask()).toEqual(['allow', 'untold', 'untold', 'allow'])
+  expect(await chainOf(agent)).toHaveLength(2)
+  mend()
+  expect(await ask()).toEqual(['allow', 'allow', 'allow', 'allow'])
+  expect((await spend(agent, budget(4))).reason).toBe('budget_exhausted')
 })
 
 it('what one agent holds and does not spend comes back, and others spend it', async () => {

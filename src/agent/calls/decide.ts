@@ -160,7 +160,10 @@ export type Refused =
   | { kind: 'stale_bundle'; seq: number; hash: string }
   /** The chain was contradicted by the record: it decides nothing more. */
   | { kind: 'chain_fork' }
-  /** Allowed, and on record; but a session above couldn't be told of it yet. The same call, made again, gets it. */
+  /**
+   * Another object that has to be told of it, or asked for it, couldn't be reached. What was to be told is allowed and on
+   * record, and the same call, made again, gets it; what was to be asked isn't decided.
+   */
   | { kind: 'untold' }
 
 /** One reply for each item that was reached, in order. Any refusal but `too_many_attempts` ends the list. */
