@@ -1,4 +1,4 @@
-import type { DecisionRecord } from '../audit/receipt.ts'
+import { type DecisionRecord, isSealed, type Secrets, type SecretsText } from '../audit/receipt.ts'
 import { claimsIn } from '../facts/written.ts'
 import type { Decided, DecideItem } from './calls/decide.ts'
 import { decidedOf } from './decided.ts'
@@ -24,11 +24,17 @@ export const findReply = (
   const receipt = row && receiptAt(storage, row.seq)
   if (!receipt) return undefined
   const { decision }: { decision: DecisionRecord } = JSON.parse(receipt.body)
-  const claims = FACTS.test(receipt.body) ? claimsIn(JSON.parse(receipt.secrets)) : []
   return {
     requestHash: row.request_hash,
-    decided: { ...decidedOf(receipt, decision), ...(claims.length > 0 && { claims }) },
+    decided: { ...decidedOf(receipt, decision), ...(FACTS.test(receipt.body) && claimsKept(receipt.secrets)) },
   }
+}
+
+const claimsKept = (text: SecretsText): Pick<Decided, 'claims' | 'sealedFacts'> => {
+  const secrets: Secrets = JSON.parse(text)
+  if (secrets.facts && isSealed(secrets.facts)) return { sealedFacts: secrets.facts }
+  const claims = claimsIn(secrets)
+  return claims.length > 0 ? { claims } : {}
 }
 
 /** Whether the body commits to facts and claims: most don't, and then no more has to be parsed. */

@@ -1,5 +1,6 @@
 import type { Decided, DecideReply } from '../agent/calls/decide.ts'
 import type { AgentObject } from '../agent/object.ts'
+import { openSecrets } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
 import { withDeadline } from '../durable/deadline.ts'
 import { sha256 } from '../durable/hash.ts'
@@ -7,6 +8,7 @@ import type { Presented } from '../escalation/presented.ts'
 import { requestable } from '../escalation/requestable.ts'
 import { awaitOutcomes } from '../facts/outcomes.ts'
 import { enter, wakeAt } from '../facts/waits.ts'
+import { claimsIn } from '../facts/written.ts'
 import type { Signer } from '../identity/keys.ts'
 import { signPermit } from '../identity/permit.ts'
 import type { Activation } from '../policy/source.ts'
@@ -197,7 +199,7 @@ const takenOf = (asks: readonly (Ask | Refusal)[], call: Call, deps: Deps): Prom
 
 type Settled = Exclude<DecideReply[number], { kind: 'stale_bundle' | 'chain_fork' }>
 
-const resultOf = async (settled: Settled, item: Prepared, call: Call, { signer }: Deps): Promise<Result> => {
+const resultOf = async (settled: Settled, item: Prepared, call: Call, { signer, vault }: Deps): Promise<Result> => {
   switch (settled.kind) {
     case 'decided': {
       const permit = await permitOf(settled, item, call, signer)
@@ -208,7 +210,7 @@ const resultOf = async (settled: Settled, item: Prepared, call: Call, { signer }
         explain: explains(call),
         judged: judgedOf(item.who, call.bundle),
         facts: call.bundle.facts,
-        claims: settled.replayed ? (settled.claims ?? []) : item.claims,
+        claims: settled.replayed ? await claimsAgain(settled, vault) : item.claims,
         tells: tellsOf(call),
         waitAt: waitAt(settled, item, call),
         ...(permit !== undefined && { permit }),
@@ -224,6 +226,17 @@ const resultOf = async (settled: Settled, item: Prepared, call: Call, { signer }
       return refusal(422, 'idempotency_mismatch')
     case 'replayed_proof':
       return refusal(401, 'invalid_dpop_proof')
+  }
+}
+
+/** What an answer that is given again says of claims: what its receipt does, where the key that it lies under can be had. */
+const claimsAgain = async ({ claims = [], sealedFacts }: Decided, vault: Vault) => {
+  if (!sealedFacts) return claims
+  try {
+    return claimsIn(await openSecrets({ facts: sealedFacts }, vault))
+  } catch (error) {
+    console.warn(`an answer is given again without its claims: ${error}`)
+    return []
   }
 }
 

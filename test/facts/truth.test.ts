@@ -303,6 +303,30 @@ it('a receipt holds the facts used, by id and hash, and whether each came from t
   ])
 })
 
+it('a retry tells the claims again that lie under a key, until that is erased', async () => {
+  const privacy = { personal: [{ of: 'resource' as const, fields: ['facts' as const] }] }
+  const sealing = await createTruth({
+    change: bundle => {
+      bundle.settings = { ...bundle.settings, privacy }
+    },
+  })
+  await sealing.push('orders', [total(9_000)])
+  const own = await sealing.agentToken()
+  const evaluate = () =>
+    sealing.evaluate(ask('refund', { amount: 1 }, { claims: { orderTotal: 90_000 } }), {
+      token: own,
+      headers: { 'idempotency-key': 'sealed' },
+    })
+  const { context } = await evaluate()
+  expect(context.claims).toMatchObject([{ name: 'orderTotal', status: 'contradicted' }])
+  expect((await evaluate()).context).toEqual(context)
+  const subject = { type: 'Order', id: '7' }
+  const admin = await sealing.token({ roles: ['admin'] })
+  expect((await sealing.post('/v1/erasures', { subject, reason: 'asked to' }, { token: admin })).status).toBe(200)
+  const { claims: _, ...left } = context
+  expect((await evaluate()).context).toEqual(left)
+})
+
 it('the same key gives the same answer, claims included', async () => {
   await world.push('orders', [total(9_000)])
   const headers = { 'idempotency-key': 'once' }

@@ -1,4 +1,4 @@
-import type { ApprovalUse, Body, RefusedBy, SecretsText } from '../../audit/receipt.ts'
+import type { ApprovalUse, Body, RefusedBy, Sealed, SecretsText } from '../../audit/receipt.ts'
 import type { Obliged } from '../../decision/obligations.ts'
 import type { Reason } from '../../decision/reasons.ts'
 import type { Pointed } from '../../decision/refusal.ts'
@@ -134,6 +134,8 @@ export type Decided = {
   problems?: Pointed[]
   /** What became of the agent's claims, where this replays an answer; else the Worker knows. */
   claims?: ClaimRecord[]
+  /** The same where it lies under somebody's key. */
+  sealedFacts?: Sealed
   /** On defer: until when it waits, in milliseconds. */
   waitUntil?: number
   /** The deferred evaluation that this one took up. */
