@@ -48,13 +48,25 @@ export const livingBelow = (
       ),
     )
 
-/** Takes a user out of what is kept of delegations: those that still live stay, without a name. */
-export const forgetUser = async (db: D1Database, tenant: string, user: string, now: number): Promise<void> => {
+/**
+ * Takes a user out of what is kept of delegations, by all names that they may have there: those that still live stay,
+ * without a name, and what was taken away stays so, without a reason.
+ */
+export const forgetUser = async (
+  db: D1Database,
+  tenant: string,
+  names: readonly string[],
+  now: number,
+): Promise<void> => {
   const d1 = drizzle(db)
-  const theirs = and(eq(delegations.tenant, tenant), eq(delegations.user, user))
+  const theirs = and(eq(delegations.tenant, tenant), inArray(delegations.user, [...names]))
   await d1.batch([
     d1.delete(delegations).where(and(theirs, lt(delegations.expiresAt, now - GRACE_MS))),
     d1.update(delegations).set({ user: null, secrets: '{}' }).where(theirs),
+    d1
+      .update(revocations)
+      .set({ reason: '' })
+      .where(and(eq(revocations.tenant, tenant), inArray(revocations.key, [...names]))),
   ])
 }
 

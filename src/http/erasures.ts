@@ -11,6 +11,7 @@ import { isRefusal, refusal } from '../decision/refusal.ts'
 import { forgetUser } from '../delegation/store.ts'
 import { nameOf } from '../durable/names.ts'
 import { eraseEscalations } from '../escalation/erasure.ts'
+import { forgetFacts } from '../facts/forget.ts'
 import { uidText } from '../identity/uid.ts'
 import { actorAt } from './acting.ts'
 import { authenticated } from './authenticated.ts'
@@ -42,7 +43,8 @@ export const erasures = new Hono<AppEnv>().post(
     if (isRefusal(wanted)) return problem(wanted)
     const { tenant } = c.var.place
     const vault = vaultOf(c.env, tenant, c.var.now)
-    const subject = await vault.blind(uidText(wanted.subject))
+    const name = uidText(wanted.subject)
+    const subject = await vault.blind(name)
     const acts = isPerson(wanted.subject, c.var.session.bundle.settings.privacy)
     let escalations: number
     try {
@@ -54,10 +56,11 @@ export const erasures = new Hono<AppEnv>().post(
       console.error('an erasure did not reach every escalation:', error)
       return problem(refusal(503, 'control_unreachable', { detail: 'not all of it is erased yet: ask again' }))
     }
-    if (!(await vault.erase(subject)) && escalations === 0)
+    const facts = await forgetFacts(c.env.DB, tenant, name)
+    if (!(await vault.erase(subject)) && escalations + facts === 0)
       return problem(refusal(404, 'not_found', { detail: 'nothing is kept of them' }))
     await forget(c.env.DB, tenant, subject)
-    await forgetUser(c.env.DB, tenant, subject, c.var.now)
+    await forgetUser(c.env.DB, tenant, [subject, name], c.var.now)
     const secrets = { caller: salted(c.var.session.caller.name), reason: salted(wanted.reason) }
     const chain = nameOf('unattributed', tenant, 'record')
     const receipt = await c.env.AGENT.getByName(chain).note({

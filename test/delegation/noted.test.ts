@@ -190,9 +190,13 @@ describe('a user whom the tenant marks as personal', () => {
     expect(shown).toMatchObject({ id: lea.id })
     expect(shown).not.toHaveProperty('user')
     // It is still hers: what is left of it can be taken away.
-    await admin(world, '/v1/agents/User/lea/suspend')
+    await admin(world, '/v1/agents/User/lea/suspend', { reason: 'Lea asked for it' })
     expect(await outcome(world, lea, refund(1))).toBe('revoked')
-    expect(await rows(world)).not.toContain('lea')
+    // Why it was, goes with her as well.
+    expect(await rows(world)).toContain('Lea')
+    await admin(world, '/v1/erasures', { subject: LEA })
+    expect(await rows(world)).not.toMatch(/lea/i)
+    expect(await outcome(world, lea, refund(1))).toBe('revoked')
   })
 
   it('is taken away as any other, by admins and by events, also for tokens of other issuers', async () => {
