@@ -10,7 +10,7 @@ type Others = { budgets: DurableObjectNamespace<BudgetObject>; agents: DurableOb
 
 /** Whether an item spends from budgets that the agent shares, or hangs on the whole tree of its session. */
 export const asksOthers = (storage: DurableObjectStorage, item: DecideItem): boolean =>
-  sharedMeters(item.program).length > 0 || hangsOnTree(storage, item)
+  sharedMeters(item.program).length > 0 || hangsOnTree(storage, item.program, item.step?.session)
 
 /**
  * Settles a call of which some items ask others: what the agent doesn't hold enough of it borrows first, and what the tree
@@ -52,7 +52,7 @@ const askedOf = async (
   clock: () => number,
 ): Promise<Asked | undefined> => {
   try {
-    const root = await askRoot(storage, others.agents, item)
+    const root = await askRoot(storage, others.agents, [item.program], item.step?.session)
     return { root, waits: await provide(storage, call, item, { ...others, root }, clock) }
   } catch (error) {
     console.warn(`${item.evaluationId}: others could not be asked: ${error}`)

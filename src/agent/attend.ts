@@ -13,6 +13,7 @@ import { openSelf } from './self.ts'
 import { addStep, entryOf, readSession } from './session.ts'
 import { stoppedBy } from './stopped.ts'
 import { planSweep } from './sweep.ts'
+import { type Root, treeHead } from './tree.ts'
 
 /**
  * What a human lifts is one action, and not what there is. What is left of a shared budget only its coordinator knows;
@@ -31,7 +32,8 @@ export type Question<T> = {
 
 /**
  * The way of every question that is no decision (rule 9): the agent's standing, one of its attempts, the answer, and a
- * receipt with the answer's hash, in one transaction. A suspended agent is answered as if there were nothing.
+ * receipt with the answer's hash, in one transaction. A suspended agent is answered as if there were nothing. `root`: that of
+ * the session's tree, where the answer hangs on it.
  */
 export const attend = <T>(
   storage: DurableObjectStorage,
@@ -39,6 +41,7 @@ export const attend = <T>(
   call: QuestionCall,
   { kind, none, answer, step: stepBy }: Question<T>,
   clock: () => number,
+  root?: Root,
 ): Answered<T> => {
   if (call.v !== 1) throw new Error('written by a newer Worker')
   return storage.transactionSync(() => {
@@ -55,10 +58,10 @@ export const attend = <T>(
     const taken = call.lineage !== undefined && isTaken(storage, call.lineage)
     const reason = self.suspended
       ? 'suspended'
-      : (stoppedBy(storage, { ...call, taken, session }) ?? call.denied?.reason)
+      : (stoppedBy(storage, { ...call, taken, session, root }) ?? call.denied?.reason)
     const { result, charges } =
       reason === undefined && session !== 'tampered'
-        ? answer(stateOf(storage, self, { ...AT_LARGE, session }, now), now)
+        ? answer(stateOf(storage, self, { ...AT_LARGE, session, root }, now), now)
         : { result: none, charges: [] }
     for (const charge of charges) writeCharge(storage, charge)
     const step = stepBy?.(result)
@@ -71,6 +74,7 @@ export const attend = <T>(
       ...(reason !== undefined && { reason }),
       result_hash: contentHash(result),
       ...(stepped && { session: { seq: stepped.seq, hash: stepped.hash } }),
+      ...treeHead(root),
     }
     const body = { ...call.body, [kind]: said }
     const { seq, hash } = append(storage, self, { kind, at: now, body, secrets: call.secrets }, clock)

@@ -27,7 +27,7 @@ import { joined } from './session-state.ts'
 import { forbidsOf, hintUntil, keepStepUp } from './step-ups.ts'
 import { stoppedBy } from './stopped.ts'
 import { planSweep } from './sweep.ts'
-import type { Root } from './tree.ts'
+import { type Root, treeHead } from './tree.ts'
 import { hasEnded, keepWait, takeUp, wakeDependents } from './waits.ts'
 
 /** How long a defer waits where its Worker doesn't say, in milliseconds. */
@@ -130,7 +130,7 @@ const decideItem = (
   const decision = {
     ...recordOf(settled, call, item, now, { used, resolution }),
     ...headOf(stepped ?? session),
-    ...(root && !('lost' in root) && { tree: { agent: root.agent, seq: root.seq, hash: root.hash } }),
+    ...treeHead(root),
   }
   const receipt = append(
     storage,

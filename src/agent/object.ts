@@ -146,8 +146,8 @@ export class AgentObject extends DurableObject<AgentEnv> {
     })
   }
 
-  search(call: SearchCall): Answered<Found[]> {
-    return search(this.ctx.storage, this.#chain, call, this.#clock)
+  search(call: SearchCall): Promise<Answered<Found[]>> {
+    return search(this.ctx.storage, this.#chain, call, this.env.AGENT, this.#clock)
   }
 
   /** What a filter lets its holder read is known up the line before it is given. */

@@ -1,5 +1,5 @@
 import { withDeadline } from '../durable/deadline.ts'
-import type { DecideItem } from './calls/decide.ts'
+import type { Program } from '../settle/program.ts'
 import type { Place } from './calls/sessions.ts'
 import type { AgentObject } from './object.ts'
 import { isOwn, readSession, type Session } from './session.ts'
@@ -14,26 +14,36 @@ export type Root = Place & Known
 
 type Known = Pick<Session, 'seq' | 'hash' | 'state'> | { lost: 'tampered' | 'forgotten' }
 
-/** Whether an item hangs on what the whole tree of its session knows, and this isn't the root, which knows it. */
-export const hangsOnTree = (storage: DurableObjectStorage, { program, step }: DecideItem): boolean => {
-  const hangs = program.legs.some(({ permits, forbids }) =>
-    [...permits, ...forbids].some(({ when }) => when !== true && when.tree),
-  )
-  return hangs && step !== undefined && !isOwn(storage, step.session) && rootPlace(storage, step.session) !== undefined
-}
+/** Whether a program hangs on what the whole tree of the session knows, and this isn't the root, which knows it. */
+export const hangsOnTree = (storage: DurableObjectStorage, program: Program, session: string | undefined): boolean =>
+  session !== undefined && asksTree(program) && !isOwn(storage, session) && rootPlace(storage, session) !== undefined
 
-/** Asks the root what it knows. Throws where it can't be reached: then nothing that hangs on it may be allowed. */
+const asksTree = ({ legs }: Program): boolean =>
+  legs.some(({ permits, forbids }) => [...permits, ...forbids].some(({ when }) => when !== true && when.tree))
+
+/**
+ * Asks the root what it knows, where one of the programs hangs on it. Throws where it can't be reached: then nothing that
+ * hangs on it may be allowed.
+ */
 export const askRoot = async (
   storage: DurableObjectStorage,
   agents: DurableObjectNamespace<AgentObject>,
-  item: DecideItem,
+  programs: readonly Program[],
+  session: string | undefined,
 ): Promise<Root | undefined> => {
-  const place = item.step && hangsOnTree(storage, item) ? rootPlace(storage, item.step.session) : undefined
+  if (session === undefined || !programs.some(program => hangsOnTree(storage, program, session))) return undefined
+  const place = rootPlace(storage, session)
   if (!place) return undefined
-  const { object, session } = place
-  const known = await withDeadline<Known>(agents.getByName(object).remembered({ v: 1, session }), DEADLINE_MS)
+  const known = await withDeadline<Known>(
+    agents.getByName(place.object).remembered({ v: 1, session: place.session }),
+    DEADLINE_MS,
+  )
   return { ...place, ...known }
 }
+
+/** By which head of the root's session it can be said later what an answer knew of the tree. */
+export const treeHead = (root: Root | undefined): { tree?: { agent: string; seq: number; hash: string } } =>
+  root && !('lost' in root) ? { tree: { agent: root.agent, seq: root.seq, hash: root.hash } } : {}
 
 const DEADLINE_MS = 1_500
 

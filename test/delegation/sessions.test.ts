@@ -282,22 +282,38 @@ describe('a policy about the whole tree', () => {
     expect(await reasonOf(child, 'post')).toBe('session_unlinked')
   })
 
-  it('lets a search in a child session find nothing that hangs on it', async () => {
+  it('lets a search in a child session find what the tree permits, and nothing while the root cannot be reached', async () => {
     const root = await clerk()
-    const child = await childOf(root, 'helper')
-    const query = (agent: string) => ({
-      subject: { type: 'Agent', id: agent },
-      action: { name: 'post', properties: outside },
-      resource: { type: 'Mailbox' },
-    })
+    const [child, other] = [await childOf(root, 'helper'), await childOf(root, 'runner')]
     const path = '/access/v1/search/resource'
-    const found = async (agent: string, own: Sending) => {
-      const { results }: { results: unknown[] } = await (await world.post(path, query(agent), own)).json()
-      return results.length
+    const search = async ({ agent, from }: Worker) => {
+      const own = typeof from === 'string' ? { token: from } : await sending(world, from, path)
+      const query = {
+        subject: { type: 'Agent', id: agent },
+        action: { name: 'post', properties: outside },
+        resource: { type: 'Mailbox' },
+      }
+      const { results, context }: { results: unknown[]; context: { reason?: string; recorded: boolean } } = await (
+        await world.post(path, query, own)
+      ).json()
+      return { found: results.length, recorded: context.recorded, reason: context.reason }
     }
-    if (typeof root.from !== 'string' || typeof child.from === 'string') throw new Error('mixed up')
-    expect(await found('clerk', { token: root.from })).toBe(1)
-    expect(await found('helper', await sending(world, child.from, path))).toBe(0)
+    const [one, none] = [1, 0].map(found => ({ found, recorded: true }))
+    for (const worker of [root, child, other]) expect(await search(worker)).toEqual(one)
+    expect(await reasonOf(child, 'view')).toBe('permitted')
+    const { seq, hash } = (await trace(root)).steps.at(-1) ?? {}
+    for (const worker of [root, child, other]) expect(await search(worker)).toEqual(none)
+    const [last] = (await world.receipts('runner')).slice(-1)
+    expect(JSON.parse(last?.body ?? '').search.tree).toEqual({ agent: 'Agent::"clerk"', seq, hash })
+
+    between.fate = method => (method === 'remembered' ? 'lost' : 'whole')
+    expect(await search(other)).toEqual({ found: 0, recorded: false, reason: 'control_unreachable' })
+    between.fate = () => 'whole'
+    await runInDurableObject(
+      world.object(),
+      (_, { storage }) => void storage.sql.exec(`UPDATE session SET state = replace(state, 'a2', 'a1')`),
+    )
+    expect(await search(other)).toEqual({ ...none, reason: 'session_tampered' })
   })
 })
 

@@ -401,6 +401,20 @@ const cases: Case[] = [
     },
   },
   {
+    row: 'search, scope',
+    also: { told: 'in the session of a child, under a policy about the whole tree', counts: [2, 0, 0, 0] },
+    run: async tally => {
+      const world = await bank()
+      const child = await delegate(world, await world.agentToken(), { agent: 'helper' })
+      const path = '/access/v1/search/resource'
+      const action = { name: 'post', properties: { to: 'x@evil.example' } }
+      const query = { subject: { type: 'Agent', id: 'helper' }, action, resource: { type: 'Mailbox' } }
+      return twice(tally, async () =>
+        world.post(path, query, { ...(await sending(world, child, path)), send: tally.send }),
+      )
+    },
+  },
+  {
     row: 'outcome',
     run: async tally => {
       const world = await bank()
