@@ -15,7 +15,7 @@ import { type Server, startWorkerd } from './workerd.ts'
 
 /**
  * Decisions per second over HTTP, each with its receipt and permit, beside what the platform itself costs:
- * `node bench/http/run.ts`, with `--help` for options. Ends by itself, after some six minutes.
+ * `node bench/http/run.ts`, with `--help` for options. Ends by itself, after some eight minutes.
  */
 
 const HELP = `--rounds N       how often each target is measured, in turn (5)
