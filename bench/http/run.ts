@@ -20,7 +20,7 @@ import { type Server, startWorkerd } from './workerd.ts'
 
 const HELP = `--rounds N       how often each target is measured, in turn (5)
 --seconds N      how long at a time (3)
---connections N  kept busy at once in the first table (32)
+--connections N  kept busy at once in the first table (64)
 --peers          also the Cerbos server, under the same rules
 --profile        instead: where a decision's processor time goes
 
@@ -28,7 +28,7 @@ Every object's commit waits for the disk that TMPDIR lies on, one after the othe
 busy disk that is most of what is measured; in memory (TMPDIR=/dev/shm) it is processor time alone. "µs CPU" is the
 processor time of the server's process for each request, with all that it does besides; it suffers least from others.
 Where a call asks for several decisions, what is counted is decisions; p50 and p99 are the call's. Sixteen agents ask, by
-32 connections two calls at a time each. Calls of one agent that come at the same time are settled with one commit, so the
+64 connections four calls at a time each. Calls of one agent that come at the same time are settled with one commit, so the
 more of them the less each waits for the disk; each of the floors' calls has a commit of its own. So what decisions cost
 beside a floor hangs on the load: the second table has both at several, and what is held against the aim is the most that
 each reaches at any of them.
@@ -41,7 +41,7 @@ const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '3' },
-    connections: { type: 'string', default: '32' },
+    connections: { type: 'string', default: '64' },
     peers: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
