@@ -52,10 +52,19 @@ const isAgentOf = (column: string | null, agent: unknown, chain: string, tenant:
   if (typeof agent === 'string') return column === agent
   const uid = v.safeParse(Uid, agent)
   if (!uid.success || column === uidText(uid.output)) return true
-  // on the chains of callers that no bundle knows, whoever is named only claims to be that
-  const { type, id } = uid.output
-  return chain !== nameOf('agent', tenant, type, id) && /^unattributed\/\d+$/.test(column ?? '')
+  return column !== null && isShared(column, chain, tenant)
 }
+
+/**
+ * Whether a chain of no one agent goes by that name: there, whoever is named only claims to be that, or is whoever was
+ * searched for.
+ */
+const isShared = (column: string, chain: string, tenant: string): boolean => {
+  const [, kind, shard] = SHARED.exec(column) ?? []
+  return shard !== undefined && chain === nameOf(kind === 'searches' ? kind : 'unattributed', tenant, shard)
+}
+
+const SHARED = /^(unattributed|searches)\/(\d+)$/
 
 const Uid = v.object({ type: v.string(), id: v.string() })
 const SecretsShape = v.record(

@@ -5,6 +5,7 @@ import { readCheckpoint, readNote } from '../../../src/audit/log/note.ts'
 import type { Finding } from '../../../src/audit/verify.ts'
 import { agentName } from '../../../src/decision/prepare.ts'
 import { contentHash, sha256 } from '../../../src/durable/hash.ts'
+import { nameOf } from '../../../src/durable/names.ts'
 import { clock } from '../../clock.ts'
 import { asking, refund } from '../../http/world.ts'
 import { chainOf } from '../build.ts'
@@ -90,6 +91,27 @@ it('an untouched export has nothing to be said of it', async () => {
   expect(verdict).toMatchObject({ receipts: 293, chains: 3, from: 0, to: 294 })
   // a part of it, too
   expect((await verify(await exportOf(world, 'd1', 1), await keysOf(world))).findings).toEqual([])
+})
+
+it('what a gateway searches among subjects, on a chain of no agent, verifies, and under no other name', async () => {
+  const world = await createLogWorld()
+  const query = { subject: { type: 'Agent' }, action: { name: 'read' }, resource: { type: 'Order', id: '7' } }
+  const answer = await world.post('/access/v1/search/subject', query, { token: await world.pepToken() })
+  expect(answer.status).toBe(200)
+  clock.advance(3_000)
+  for (const shard of ['0', '1', '2', '3'])
+    await runDurableObjectAlarm(env.AGENT.getByName(nameOf('searches', world.tenant, shard)))
+  await publish(world.tenant)
+  const [lines, keys] = [await exportOf(world), await keysOf(world)]
+  expect(await verify(lines, keys)).toMatchObject({ findings: [], receipts: 1 })
+  const at = lines.findIndex(line => line.startsWith('{"type":"receipt"'))
+  for (const agent of ['searches/9', 'unattributed/0', 'Agent::"clerk"']) {
+    const bent = lines.with(
+      at,
+      edit(lines[at] ?? '', line => Object.assign(line.columns as object, { agent })),
+    )
+    expect((await verify(bent, keys)).findings, agent).toHaveLength(1)
+  }
 })
 
 it.each(Object.keys(bends))('whoever %s in an export is found out, at any receipt', async how => {
