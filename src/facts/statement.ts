@@ -1,6 +1,7 @@
 import * as v from 'valibot'
 import { convert } from '../cedar/convert.ts'
 import type { Schema } from '../cedar/schema.ts'
+import { Moment } from '../decision/moment.ts'
 import { contentHash } from '../durable/hash.ts'
 import { TypeName } from '../policy/tenant.ts'
 import type { LoadedFacts, Source } from './load.ts'
@@ -13,9 +14,9 @@ export const Statement = v.strictObject({
   entity: v.strictObject({ type: TypeName, id: v.pipe(v.string(), v.maxLength(512)) }),
   predicate: v.pipe(v.string(), v.maxLength(64)),
   value: v.unknown(),
-  observed_at: v.pipe(v.string(), v.isoTimestamp()),
+  observed_at: Moment,
   /** May be left out where the declaration has a `lifetime`. */
-  valid_until: v.optional(v.pipe(v.string(), v.isoTimestamp())),
+  valid_until: v.optional(Moment),
   /** Where it can be looked up. */
   evidence: v.optional(v.pipe(v.string(), v.maxLength(2_048))),
   /** The ledger's id of an earlier fact of the same source, of the same entity and predicate, that this one takes back. */

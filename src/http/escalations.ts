@@ -2,6 +2,7 @@ import { type Context, Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import * as v from 'valibot'
 import { read } from '../decision/ask.ts'
+import { Moment } from '../decision/moment.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
 import { type Answered, answer } from '../escalation/answer.ts'
 import { groupsOfApprover } from '../escalation/approver.ts'
@@ -13,6 +14,7 @@ import { groupsOf } from '../policy/escalation.ts'
 import { authenticated } from './authenticated.ts'
 import { readBody } from './body.ts'
 import { inQuery, json, jsonBody, problems } from './describe.ts'
+import { EntityText } from './entity.ts'
 import {
   EscalationAnswer,
   escalationAnswer,
@@ -50,8 +52,8 @@ const Load = v.strictObject({
 })
 const Query = v.strictObject({
   status: v.optional(v.picklist(statuses)),
-  agent: v.optional(v.pipe(v.string(), v.maxLength(1_024))),
-  before: v.optional(v.pipe(v.string(), v.isoTimestamp())),
+  agent: v.optional(EntityText),
+  before: v.optional(Moment),
   limit: v.optional(
     v.pipe(v.string(), v.regex(/^[1-9]\d{0,2}$/, '1 to 200'), v.transform(Number), v.maxValue(200, 'at most 200')),
     '50',

@@ -4,6 +4,7 @@ import * as v from 'valibot'
 import { ClaimAnswer, claimAnswer } from '../decision/answer.ts'
 import { read } from '../decision/ask.ts'
 import { tellsOf } from '../decision/decide.ts'
+import { Moment } from '../decision/moment.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
 import { type Entry, historyOf, record } from '../facts/ledger.ts'
 import { settleBy } from '../facts/outcomes.ts'
@@ -60,7 +61,7 @@ const Query = v.strictObject({
   predicate: v.optional(v.string()),
   source: v.optional(v.string()),
   /** What was known then; by default now. */
-  as_of: v.optional(v.pipe(v.string(), v.isoTimestamp())),
+  as_of: v.optional(Moment),
   before: v.optional(v.pipe(v.string(), v.regex(/^[1-9]\d{0,15}$/, 'what `next` said'), v.transform(Number))),
 })
 

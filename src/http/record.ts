@@ -8,6 +8,7 @@ import { isSearchedBlind, openSecrets } from '../audit/privacy/seal.ts'
 import { type Vault, vaultOf } from '../audit/privacy/vault.ts'
 import { type Filter, type Recorded, receiptOf, receiptsOf } from '../audit/store.ts'
 import { read } from '../decision/ask.ts'
+import { Moment } from '../decision/moment.ts'
 import { reasons } from '../decision/reasons.ts'
 import { isRefusal, refusal } from '../decision/refusal.ts'
 import { readUid, uidText } from '../identity/uid.ts'
@@ -15,35 +16,31 @@ import type { Privacy } from '../policy/tenant.ts'
 import { outcomes } from '../settle/outcome.ts'
 import { authenticated } from './authenticated.ts'
 import { inQuery, json, problems } from './describe.ts'
+import { ChainText, EntityText } from './entity.ts'
 import { problem } from './problem.ts'
 import { Time, timeText } from './time.ts'
 import type { AppEnv } from './types.ts'
 
 const Text = v.optional(v.pipe(v.string(), v.maxLength(1_024)))
-/** As Cedar writes an entity, or the name of a chain of those that no bundle knows. */
-const Entity = v.optional(
-  v.pipe(v.string(), v.maxLength(1_024), v.regex(/::"|^[a-z]+\/\d+$/, 'an entity such as Agent::"support-bot"')),
-)
-const Moment = v.optional(
+const Since = v.optional(
   v.pipe(
-    v.string(),
-    v.isoTimestamp('a time such as 2026-11-25T09:00:00Z'),
+    Moment,
     v.transform(text => Date.parse(text)),
   ),
 )
 
 /** A filter that is misspelt must not show everything. */
 const Query = v.strictObject({
-  agent: Entity,
-  user: Entity,
-  resource: Entity,
+  agent: v.optional(ChainText),
+  user: v.optional(EntityText),
+  resource: v.optional(EntityText),
   action: Text,
   policy: Text,
   outcome: v.optional(v.picklist(outcomes)),
   reason: v.optional(v.picklist(Object.keys(reasons))),
-  since: Moment,
+  since: Since,
   /** Excluded. */
-  until: Moment,
+  until: Since,
   cursor: v.optional(v.pipe(v.string(), v.maxLength(256))),
   limit: v.optional(
     v.pipe(v.string(), v.regex(/^[1-9]\d{0,2}$/, '1 to 200'), v.transform(Number), v.maxValue(200, 'at most 200')),

@@ -1,5 +1,7 @@
 import { runDurableObjectAlarm } from 'cloudflare:test'
+import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { nameOf } from '../../src/durable/names.ts'
 import { clock } from '../clock.ts'
 import { asking, createWorld, problemIn, refund, type World } from './world.ts'
 
@@ -84,11 +86,27 @@ describe('after it', () => {
     '?cursor=%00',
     '?cursor=',
     '?agent=clerk',
+    '?agent=Agent::"clerk',
+    '?user=User::"lea\\"',
+    '?resource=record',
+    '?since=2026-11-20T09:00:00%2B01',
+    '?until=2026-02-30T09:00:00Z',
     '?agnt=x',
   ])('a question that is none: %s', async query => {
     const response = await world.send('GET', `/v1/receipts${query}`, undefined, { token: auditor })
     expect(response.status).toBe(400)
     expect((await problemIn(response)).pointer).toBe(`/${query.slice(1).split('=')[0]}`)
+  })
+
+  it('of no one agent, by the name of their chain', async () => {
+    const admin = await world.token({ sub: 'boss', roles: ['admin'] })
+    const target = { kind: 'tool', id: 'mailer' }
+    expect((await world.post('/v1/kills', { target, reason: 'a drill' }, { token: admin })).status).toBe(200)
+    clock.advance(2_000)
+    await runDurableObjectAlarm(env.AGENT.getByName(nameOf('kills', world.tenant)))
+    expect((await page('?agent=kill-switches')).receipts).toHaveLength(1)
+    for (const chain of ['record', 'unattributed/3', 'searches/0'])
+      expect(await page(`?agent=${chain}`), chain).toEqual({ receipts: [] })
   })
 
   it('is not for agents, PEPs and approvers', async () => {
