@@ -7,6 +7,7 @@ import { createApp } from '../../src/http/app.ts'
 import { signer } from '../../src/identity/keys.ts'
 import { createSource } from '../../src/policy/source.ts'
 import { collect, createLogWorld, createWitness, exportOf, manyOf, publish } from '../audit/log/build.ts'
+import { wholeRecord } from '../audit/whole.ts'
 import { clock } from '../clock.ts'
 import { createIsolate } from '../decision/isolate.ts'
 import { delegate, exchange, GRANT, sending } from '../delegation/delegating.ts'
@@ -864,6 +865,12 @@ describe('what calls cost once warm', () => {
       expect({ counts: [objects.length, kv, reads, writes], objects }).toEqual({ counts: expected, objects })
     },
   )
+
+  it('is told of calls whose every receipt verifies', async () => {
+    const { kinds, wrong } = await wholeRecord()
+    expect(wrong).toEqual([])
+    expect([...kinds]).toEqual(expect.arrayContaining(['decision', 'search', 'scope', 'whoami', 'erasure', 'kill']))
+  })
 
   it('is told of all that may be called', () => {
     const { routes } = createApp({ now: Date.now, source: createSource() })
