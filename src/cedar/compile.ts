@@ -1,9 +1,10 @@
 import type { EntityStore } from './entities.ts'
 import { callExtension, EXTENSIONS } from './extensions.ts'
-import { fault, isFault, mismatch, type Outcome } from './fault.ts'
+import { fault, isFault } from './fault.ts'
 import type { BinaryName, ClauseJson, Expr, ExtensionName, UnaryName, VarName } from './json.ts'
 import { matcher } from './like.ts'
 import * as ops from './operators.ts'
+import { mismatch, type Outcome } from './outcome.ts'
 import { type Node, parse } from './syntax.ts'
 import { type CedarRecord, type EntityRef, readValue, unknown } from './value.ts'
 

@@ -1,9 +1,10 @@
 import * as dates from './datetime.ts'
 import { type Decimal, parseDecimal } from './decimal.ts'
-import { fault, isFault, mismatch, type Outcome } from './fault.ts'
+import { fault, isFault } from './fault.ts'
 import { type IpAddr, isInRange, isLoopback, isMulticast, parseIp } from './ip.ts'
 import type { ExtensionName } from './json.ts'
 import { divLong, type Long } from './long.ts'
+import { mismatch, type Outcome } from './outcome.ts'
 
 /** An extension function; for a method, the first argument is the receiver. */
 export type ExtensionFunction =

@@ -1,5 +1,3 @@
-import type { Value } from './value.ts'
-
 /**
  * Why an expression has no value. Evaluation errors are values here, not exceptions: policies that err on every request
  * are ordinary in Cedar, and throwing costs more than evaluating.
@@ -25,14 +23,11 @@ export type FaultCode =
   /** Not an error: there is no saying without the value of an unknown. */
   | 'unknown'
 
-/** What evaluating an expression yields. */
-export type Outcome = Value | Fault
-
 export function fault(code: FaultCode, message: string): Fault {
   return { kind: 'fault', code, message }
 }
 
-export function isFault(outcome: Outcome | { readonly kind: string }): outcome is Fault {
+export function isFault(outcome: boolean | number | bigint | string | { readonly kind: string }): outcome is Fault {
   return typeof outcome === 'object' && outcome.kind === 'fault'
 }
 
@@ -41,24 +36,3 @@ export function isFault(outcome: Outcome | { readonly kind: string }): outcome i
  * it can stand in a record, say, and never errs, while a step that needs it may still err.
  */
 export const NEEDS_UNKNOWN: Fault = fault('unknown', 'hangs on a value that is not known')
-
-/** An operand that doesn't fit: faults pass through, unknowns may yet fit, anything else is of the wrong type. */
-export function mismatch(expected: string, actual: Outcome): Fault {
-  if (isFault(actual)) return actual
-  if (typeof actual === 'object' && actual.kind === 'unknown') return NEEDS_UNKNOWN
-  return fault('type_mismatch', `expected ${expected}, got ${typeName(actual)}`)
-}
-
-export function typeName(value: Value): string {
-  switch (typeof value) {
-    case 'boolean':
-      return 'bool'
-    case 'number':
-    case 'bigint':
-      return 'long'
-    case 'string':
-      return 'string'
-    default:
-      return value.kind === 'entity' ? `(entity of type \`${value.type}\`)` : value.kind
-  }
-}

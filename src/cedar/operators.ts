@@ -1,6 +1,7 @@
 import type { EntityStore } from './entities.ts'
-import { fault, isFault, mismatch, NEEDS_UNKNOWN, type Outcome } from './fault.ts'
+import { fault, isFault, NEEDS_UNKNOWN } from './fault.ts'
 import { addLong, type Long, mulLong, subLong } from './long.ts'
+import { mismatch, type Outcome } from './outcome.ts'
 import {
   type CedarSet,
   contains,

@@ -1,10 +1,11 @@
 import { type DateTime, type Duration, formatDatetime, formatDuration } from './datetime.ts'
 import { type Decimal, formatDecimal } from './decimal.ts'
 import { callExtension, isExtensionName } from './extensions.ts'
-import { type Fault, isFault, type Outcome } from './fault.ts'
+import { type Fault, isFault } from './fault.ts'
 import { formatIp, type IpAddr } from './ip.ts'
 import { type CedarValueJson, type EntityUid, type EntityUidJson, FormatError } from './json.ts'
 import { type Long, toLong } from './long.ts'
+import type { Outcome } from './outcome.ts'
 import type { Type } from './schema.ts'
 
 export type Value =

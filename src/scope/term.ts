@@ -1,5 +1,5 @@
 import type { EntityStore } from '../cedar/entities.ts'
-import type { Outcome } from '../cedar/fault.ts'
+import type { Outcome } from '../cedar/outcome.ts'
 import type { Schema, Type } from '../cedar/schema.ts'
 import type { CedarSet, Value } from '../cedar/value.ts'
 import type { Attribute, Scalar, ScalarType } from '../sdk/scope/filter.ts'
