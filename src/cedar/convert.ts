@@ -2,7 +2,7 @@ import { callExtension } from './extensions.ts'
 import { isFault } from './fault.ts'
 import { type CedarValueJson, FormatError } from './json.ts'
 import { step } from './pointer.ts'
-import type { EntityReferenceType, ExtensionType, RecordType, Type } from './schema.ts'
+import type { EntityReferenceType, ExtensionType, RecordType, Type } from './type.ts'
 import { CONSTRUCTORS } from './typed.ts'
 import { type CedarRecord, entityRef, isObject, recordOf, setOf, type Value, valueFromJson } from './value.ts'
 

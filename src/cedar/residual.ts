@@ -1,6 +1,6 @@
 import type { Fault } from './fault.ts'
 import { type BinaryName, type Expr, type ExtensionName, keyed, type PatternElem, type UnaryName } from './json.ts'
-import type { Type } from './schema.ts'
+import type { Type } from './type.ts'
 import { type CedarSet, isOpen, type Value, valueToJson } from './value.ts'
 
 /** What remains of an expression after partial evaluation: Cedar's JSON, with all that is known put in. */

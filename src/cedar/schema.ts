@@ -6,6 +6,7 @@ import {
   type SchemaJson,
   type TypeJson,
 } from './json.ts'
+import type { Attribute, EntityReferenceType, RecordType, Type } from './type.ts'
 import { type EntityRef, entityRef } from './value.ts'
 
 export interface Schema {
@@ -32,33 +33,6 @@ export interface ActionType {
   readonly principals: readonly string[]
   readonly resources: readonly string[]
   readonly context: RecordType
-}
-
-export type Type =
-  | { readonly kind: 'bool' | 'long' | 'string' | ExtensionType }
-  | { readonly kind: 'set'; readonly element: Type }
-  | EntityReferenceType
-  | RecordType
-
-export interface EntityReferenceType {
-  readonly kind: 'entity'
-  readonly name: string
-  /** The only ids of this type, where the schema lists them. */
-  readonly ids: readonly string[] | undefined
-}
-
-export type ExtensionType = 'decimal' | 'ipaddr' | 'datetime' | 'duration'
-
-export interface RecordType {
-  readonly kind: 'record'
-  readonly attributes: ReadonlyMap<string, Attribute>
-  /** May hold attributes that aren't declared. */
-  readonly open: boolean
-}
-
-export interface Attribute {
-  readonly type: Type
-  readonly required: boolean
 }
 
 /** Reads a JSON schema, with resolved type names or without. Throws `FormatError` when a name leads nowhere. */

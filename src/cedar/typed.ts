@@ -1,7 +1,7 @@
 import { callExtension } from './extensions.ts'
 import { isFault } from './fault.ts'
 import { type CedarValueJson, type ExtensionName, FormatError } from './json.ts'
-import type { ExtensionType, RecordType, Type } from './schema.ts'
+import type { ExtensionType, RecordType, Type } from './type.ts'
 import { type CedarRecord, isObject, readEntity, recordOf, setOf, type Value, valueFromJson } from './value.ts'
 
 /**

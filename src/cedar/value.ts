@@ -6,7 +6,7 @@ import { formatIp, type IpAddr } from './ip.ts'
 import { type CedarValueJson, type EntityUid, type EntityUidJson, FormatError } from './json.ts'
 import { type Long, toLong } from './long.ts'
 import type { Outcome } from './outcome.ts'
-import type { Type } from './schema.ts'
+import type { Type } from './type.ts'
 
 export type Value =
   | boolean

@@ -1,6 +1,6 @@
 import { convert } from '../cedar/convert.ts'
 import type { EntityUid } from '../cedar/json.ts'
-import type { RecordType, Type } from '../cedar/schema.ts'
+import type { RecordType, Type } from '../cedar/type.ts'
 import { isObject, valueToJson } from '../cedar/value.ts'
 import { contentHash } from '../durable/hash.ts'
 import { jcs } from '../durable/jcs.ts'

@@ -1,6 +1,6 @@
 import type { Problem } from '../cedar/convert.ts'
 import type { EntityUid } from '../cedar/json.ts'
-import type { Attribute, RecordType } from '../cedar/schema.ts'
+import type { Attribute, RecordType } from '../cedar/type.ts'
 import { type CedarRecord, recordOf, setOf, unknown, type Value } from '../cedar/value.ts'
 import { unknownFact } from '../facts/record.ts'
 import type { Fact, Finding, Verdict } from '../facts/verdict.ts'

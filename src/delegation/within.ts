@@ -1,6 +1,7 @@
 import { convert } from '../cedar/convert.ts'
 import { matcher } from '../cedar/like.ts'
-import type { ActionType, Type } from '../cedar/schema.ts'
+import type { ActionType } from '../cedar/schema.ts'
+import type { Type } from '../cedar/type.ts'
 import { equals, isSubset, setOf, type Value } from '../cedar/value.ts'
 import type { Condition, GrantItem } from '../identity/grant.ts'
 import { argumentTypes, patternOf } from '../identity/grant-policy.ts'

@@ -1,7 +1,7 @@
 import { convertRecord } from '../cedar/convert.ts'
 import { evaluate } from '../cedar/evaluate.ts'
 import type { EntityUid } from '../cedar/json.ts'
-import type { RecordType } from '../cedar/schema.ts'
+import type { RecordType } from '../cedar/type.ts'
 import { type EntityRef, entityRef, type Value } from '../cedar/value.ts'
 import type { Ask } from '../decision/ask.ts'
 import type { PrincipalChain } from '../identity/caller.ts'

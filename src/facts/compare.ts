@@ -1,4 +1,4 @@
-import type { Type } from '../cedar/schema.ts'
+import type { Type } from '../cedar/type.ts'
 import { equals, isSubset, type Value } from '../cedar/value.ts'
 import { parseDuration } from '../policy/rate.ts'
 import { type Exact, exact, inParts } from './exact.ts'

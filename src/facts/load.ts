@@ -1,5 +1,6 @@
 import type { Policy, PolicySet } from '../cedar/policies.ts'
-import type { RecordType, Schema, Type } from '../cedar/schema.ts'
+import type { Schema } from '../cedar/schema.ts'
+import type { RecordType, Type } from '../cedar/type.ts'
 import type { RuleMeta } from '../policy/annotations.ts'
 import { parseDuration } from '../policy/rate.ts'
 import { readTolerance, type Tolerance } from './compare.ts'

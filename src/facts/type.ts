@@ -1,4 +1,5 @@
-import type { Schema, Type } from '../cedar/schema.ts'
+import type { Schema } from '../cedar/schema.ts'
+import type { Type } from '../cedar/type.ts'
 
 /** Reads a type as the schema language writes it; undefined for what the schema doesn't know, and for records. */
 export const parseType = (text: string, { entityTypes }: Pick<Schema, 'entityTypes'>): Type | undefined => {

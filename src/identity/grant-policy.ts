@@ -1,7 +1,8 @@
 import { convert } from '../cedar/convert.ts'
 import { type Expr, FormatError, type PatternElem, type PolicyJson } from '../cedar/json.ts'
 import { loadPolicies, type PolicySet } from '../cedar/policies.ts'
-import type { ActionType, Schema, Type } from '../cedar/schema.ts'
+import type { ActionType, Schema } from '../cedar/schema.ts'
+import type { Type } from '../cedar/type.ts'
 import { valueToJson } from '../cedar/value.ts'
 import type { Condition, Grant, GrantItem } from './grant.ts'
 

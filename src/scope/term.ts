@@ -1,6 +1,7 @@
 import type { EntityStore } from '../cedar/entities.ts'
 import type { Outcome } from '../cedar/outcome.ts'
-import type { Schema, Type } from '../cedar/schema.ts'
+import type { Schema } from '../cedar/schema.ts'
+import type { Type } from '../cedar/type.ts'
 import type { CedarSet, Value } from '../cedar/value.ts'
 import type { Attribute, Scalar, ScalarType } from '../sdk/scope/filter.ts'
 import { all, any, type Where } from '../settle/conditions.ts'

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import { convert, convertRecord } from '../../src/cedar/convert.ts'
 import type { CedarValueJson, SchemaJson } from '../../src/cedar/json.ts'
-import { loadSchema, type Type } from '../../src/cedar/schema.ts'
+import { loadSchema } from '../../src/cedar/schema.ts'
+import type { Type } from '../../src/cedar/type.ts'
 import { entityRef, valueToJson } from '../../src/cedar/value.ts'
 
 const ACCOUNT = {

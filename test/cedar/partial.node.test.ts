@@ -5,7 +5,7 @@ import { evaluate, type Request } from '../../src/cedar/evaluate.ts'
 import type { EntityUid, PolicyJson } from '../../src/cedar/json.ts'
 import { evaluatePartially, type Finished, finish, type PartialRequest } from '../../src/cedar/partial.ts'
 import { loadPolicies, type PolicySet } from '../../src/cedar/policies.ts'
-import type { Type } from '../../src/cedar/schema.ts'
+import type { Type } from '../../src/cedar/type.ts'
 import { entityRef, recordOf, setOf, unknown, type Value, valueFromJson } from '../../src/cedar/value.ts'
 import {
   chance,

@@ -3,7 +3,7 @@ import { entityData, loadEntities, NO_ENTITIES, overlay } from '../../src/cedar/
 import type { EntityUid, Expr, PolicyJson } from '../../src/cedar/json.ts'
 import { evaluatePartially, type Finished, finish } from '../../src/cedar/partial.ts'
 import { loadPolicies } from '../../src/cedar/policies.ts'
-import type { Type } from '../../src/cedar/schema.ts'
+import type { Type } from '../../src/cedar/type.ts'
 import { entityRef, recordOf, setOf, unknown, type Value } from '../../src/cedar/value.ts'
 
 const uid = (type: string, id: string): EntityUid => ({ type, id })

@@ -1,4 +1,5 @@
-import type { ActionType, Attribute, Type } from '../../cedar/schema.ts'
+import type { ActionType } from '../../cedar/schema.ts'
+import type { Attribute, Type } from '../../cedar/type.ts'
 import type { LoadedBundle } from '../../policy/load.ts'
 import { covers } from './overlap.ts'
 

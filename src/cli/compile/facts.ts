@@ -1,5 +1,6 @@
 import { describe } from '../../cedar/convert.ts'
-import type { RecordType, Schema, Type } from '../../cedar/schema.ts'
+import type { Schema } from '../../cedar/schema.ts'
+import type { RecordType, Type } from '../../cedar/type.ts'
 import { readTolerance } from '../../facts/compare.ts'
 import { Facts } from '../../facts/declarations.ts'
 import { readSubject } from '../../facts/load.ts'

@@ -1,4 +1,5 @@
-import type { ActionType, Type } from '../../cedar/schema.ts'
+import type { ActionType } from '../../cedar/schema.ts'
+import type { Type } from '../../cedar/type.ts'
 import { type RuleMeta, rewrites } from '../../policy/annotations.ts'
 import type { LoadedBundle } from '../../policy/load.ts'
 import { covers } from './overlap.ts'

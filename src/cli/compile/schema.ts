@@ -1,6 +1,7 @@
 import { describe } from '../../cedar/convert.ts'
 import type { SchemaJson } from '../../cedar/json.ts'
-import { type ActionType, loadSchema, type RecordType, type Schema, type Type } from '../../cedar/schema.ts'
+import { type ActionType, loadSchema, type Schema } from '../../cedar/schema.ts'
+import type { RecordType, Type } from '../../cedar/type.ts'
 import { parseSchema } from './cedar.ts'
 import { type Diagnostic, error, warning } from './diagnostic.ts'
 import { actionTokens, tokensOf } from './lexer.ts'
