@@ -6,7 +6,8 @@ import { matcher } from './like.ts'
 import * as ops from './operators.ts'
 import { mismatch, type Outcome } from './outcome.ts'
 import { type Node, parse } from './syntax.ts'
-import { type CedarRecord, type EntityRef, readValue, unknown } from './value.ts'
+import { type CedarRecord, type EntityRef, unknown } from './value.ts'
+import { readValue } from './value-json.ts'
 
 /** What an expression is evaluated against. */
 export interface Env {

@@ -1,10 +1,11 @@
 import { callExtension } from './extensions.ts'
 import { isFault } from './fault.ts'
-import { type CedarValueJson, FormatError } from './json.ts'
+import { type CedarValueJson, FormatError, isObject } from './json.ts'
 import { step } from './pointer.ts'
 import type { EntityReferenceType, ExtensionType, RecordType, Type } from './type.ts'
 import { CONSTRUCTORS } from './typed.ts'
-import { type CedarRecord, entityRef, isObject, recordOf, setOf, type Value, valueFromJson } from './value.ts'
+import { type CedarRecord, entityRef, recordOf, setOf, type Value } from './value.ts'
+import { valueFromJson } from './value-json.ts'
 
 /**
  * Reads plain JSON, as callers of the API write it, by the type that the schema declares. Long: an integer within

@@ -1,16 +1,8 @@
 import { type EntityJson, type EntityUid, FormatError } from './json.ts'
 import type { Schema } from './schema.ts'
 import { typedFromJson } from './typed.ts'
-import {
-  type EntityRef,
-  entityFromJson,
-  entityRef,
-  equals,
-  recordOf,
-  setOf,
-  type Value,
-  valueFromJson,
-} from './value.ts'
+import { type EntityRef, entityRef, equals, recordOf, setOf, type Value } from './value.ts'
+import { entityFromJson, valueFromJson } from './value-json.ts'
 
 export interface EntityStore {
   /** By the `key` of its `EntityRef`. */

@@ -194,3 +194,7 @@ function exactInteger(_key: string, value: unknown, context?: { source?: string 
   const source = context?.source
   return source !== undefined && /^-?\d+$/.test(source) ? BigInt(source) : value
 }
+
+export function isObject(json: unknown): json is { readonly [key: string]: unknown } {
+  return typeof json === 'object' && json !== null && !Array.isArray(json)
+}

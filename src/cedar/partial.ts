@@ -1,22 +1,13 @@
 import type { EntityStore } from './entities.ts'
 import { errorOf, evaluate, type PolicyError } from './evaluate.ts'
 import { type Fault, fault, isFault } from './fault.ts'
-import { type ClauseJson, type EntityUid, type Expr, FormatError } from './json.ts'
+import { type ClauseJson, type EntityUid, type Expr, FormatError, isObject } from './json.ts'
 import { mismatch } from './outcome.ts'
 import type { Constraint, Policy, PolicySet } from './policies.ts'
 import { and, binary, isType, type PartialEnv, type Reduced, reduce } from './reduce.ts'
 import { exprOf, isRemainder } from './residual.ts'
 import { matching, type Named } from './scope-index.ts'
-import {
-  type CedarRecord,
-  type EntityRef,
-  entityRef,
-  isObject,
-  setOf,
-  type Unknown,
-  unknown,
-  type Value,
-} from './value.ts'
+import { type CedarRecord, type EntityRef, entityRef, setOf, type Unknown, unknown, type Value } from './value.ts'
 
 /** A request of which parts are unknown. Unknowns may also stand anywhere inside the context. */
 export interface PartialRequest {

@@ -10,7 +10,8 @@ import {
   type ScopeJson,
 } from './json.ts'
 import { buildIndex, type Index } from './scope-index.ts'
-import { type EntityRef, entityFromJson } from './value.ts'
+import type { EntityRef } from './value.ts'
+import { entityFromJson } from './value-json.ts'
 
 export interface PolicySet {
   readonly size: number

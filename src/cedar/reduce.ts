@@ -9,7 +9,8 @@ import { mismatch, type Outcome } from './outcome.ts'
 import * as leave from './residual.ts'
 import { isBool, isRemainder, isSafe, type Operand } from './residual.ts'
 import { parse } from './syntax.ts'
-import { readValue, type Unknown, unknown, type Value } from './value.ts'
+import { type Unknown, unknown, type Value } from './value.ts'
+import { readValue } from './value-json.ts'
 
 /** What an expression is partially evaluated against. */
 export interface PartialEnv {

@@ -1,7 +1,8 @@
 import type { Fault } from './fault.ts'
 import { type BinaryName, type Expr, type ExtensionName, keyed, type PatternElem, type UnaryName } from './json.ts'
 import type { Type } from './type.ts'
-import { type CedarSet, isOpen, type Value, valueToJson } from './value.ts'
+import { type CedarSet, isOpen, type Value } from './value.ts'
+import { valueToJson } from './value-json.ts'
 
 /** What remains of an expression after partial evaluation: Cedar's JSON, with all that is known put in. */
 export interface Remainder {

@@ -5,11 +5,11 @@ import {
   type Expr,
   type ExtensionName,
   FormatError,
+  isObject,
   type PatternElem,
   type UnaryName,
   type VarName,
 } from './json.ts'
-import { isObject } from './value.ts'
 
 /** One step of an expression, with a tag to switch on; its operands are still JSON. */
 export type Node =

@@ -1,8 +1,9 @@
 import { callExtension } from './extensions.ts'
 import { isFault } from './fault.ts'
-import { type CedarValueJson, type ExtensionName, FormatError } from './json.ts'
+import { type CedarValueJson, type ExtensionName, FormatError, isObject } from './json.ts'
 import type { ExtensionType, RecordType, Type } from './type.ts'
-import { type CedarRecord, isObject, readEntity, recordOf, setOf, type Value, valueFromJson } from './value.ts'
+import { type CedarRecord, recordOf, setOf, type Value } from './value.ts'
+import { readEntity, valueFromJson } from './value-json.ts'
 
 /**
  * Reads Cedar's JSON by the type that a schema expects: the escapes of entities and extension values may be left out.

@@ -1,6 +1,6 @@
 import * as v from 'valibot'
+import { isObject } from '../cedar/json.ts'
 import { pointerTo } from '../cedar/pointer.ts'
-import { isObject } from '../cedar/value.ts'
 import { type Refusal, refusal } from './refusal.ts'
 
 /**

@@ -1,5 +1,6 @@
 import { type Conversion, convert } from '../cedar/convert.ts'
-import { isObject, type Value } from '../cedar/value.ts'
+import { isObject } from '../cedar/json.ts'
+import type { Value } from '../cedar/value.ts'
 import { exact, textOf, times } from './exact.ts'
 import type { Declared } from './load.ts'
 

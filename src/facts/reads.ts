@@ -1,5 +1,4 @@
-import type { PolicyJson } from '../cedar/json.ts'
-import { isObject } from '../cedar/value.ts'
+import { isObject, type PolicyJson } from '../cedar/json.ts'
 
 /** What a policy can read of facts: names, or anything that the action's context has. */
 export type Reads = { names: ReadonlySet<string>; all: boolean }

@@ -3,7 +3,7 @@ import { type Expr, FormatError, type PatternElem, type PolicyJson } from '../ce
 import { loadPolicies, type PolicySet } from '../cedar/policies.ts'
 import type { ActionType, Schema } from '../cedar/schema.ts'
 import type { Type } from '../cedar/type.ts'
-import { valueToJson } from '../cedar/value.ts'
+import { valueToJson } from '../cedar/value-json.ts'
 import type { Condition, Grant, GrantItem } from './grant.ts'
 
 /** What is wrong with an item under a schema. `pointer` is a JSON pointer into the item. */

@@ -3,7 +3,8 @@ import { convert, convertRecord } from '../../src/cedar/convert.ts'
 import type { CedarValueJson, SchemaJson } from '../../src/cedar/json.ts'
 import { loadSchema } from '../../src/cedar/schema.ts'
 import type { Type } from '../../src/cedar/type.ts'
-import { entityRef, valueToJson } from '../../src/cedar/value.ts'
+import { entityRef } from '../../src/cedar/value.ts'
+import { valueToJson } from '../../src/cedar/value-json.ts'
 
 const ACCOUNT = {
   type: 'Record',

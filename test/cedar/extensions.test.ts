@@ -2,7 +2,8 @@ import { expect, test } from 'vitest'
 import { callExtension } from '../../src/cedar/extensions.ts'
 import { isFault } from '../../src/cedar/fault.ts'
 import type { ExtensionName } from '../../src/cedar/json.ts'
-import { type Value, valueToJson } from '../../src/cedar/value.ts'
+import type { Value } from '../../src/cedar/value.ts'
+import { valueToJson } from '../../src/cedar/value-json.ts'
 
 function call(name: ExtensionName, ...args: Value[]): Value | string {
   const outcome = callExtension(name, args)

@@ -6,7 +6,8 @@ import type { EntityUid, PolicyJson } from '../../src/cedar/json.ts'
 import { evaluatePartially, type Finished, finish, type PartialRequest } from '../../src/cedar/partial.ts'
 import { loadPolicies, type PolicySet } from '../../src/cedar/policies.ts'
 import type { Type } from '../../src/cedar/type.ts'
-import { entityRef, recordOf, setOf, unknown, type Value, valueFromJson } from '../../src/cedar/value.ts'
+import { entityRef, recordOf, setOf, unknown, type Value } from '../../src/cedar/value.ts'
+import { valueFromJson } from '../../src/cedar/value-json.ts'
 import {
   chance,
   entities,

@@ -1,17 +1,8 @@
 import { expect, test } from 'vitest'
 import { parseJson } from '../../src/cedar/json.ts'
 import { addLong, divLong, mulLong, subLong } from '../../src/cedar/long.ts'
-import {
-  contains,
-  entityRef,
-  equals,
-  recordOf,
-  setOf,
-  unknown,
-  type Value,
-  valueFromJson,
-  valueToJson,
-} from '../../src/cedar/value.ts'
+import { contains, entityRef, equals, recordOf, setOf, unknown, type Value } from '../../src/cedar/value.ts'
+import { valueFromJson, valueToJson } from '../../src/cedar/value-json.ts'
 
 const MAX = 9223372036854775807n
 const MIN = -9223372036854775808n

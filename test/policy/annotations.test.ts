@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { recordOf, valueFromJson } from '../../src/cedar/value.ts'
+import { recordOf } from '../../src/cedar/value.ts'
+import { valueFromJson } from '../../src/cedar/value-json.ts'
 import { readAnnotations } from '../../src/policy/annotations.ts'
 import { metersOf } from '../../src/policy/meters.ts'
 

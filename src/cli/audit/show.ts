@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { isObject } from '../../cedar/value.ts'
+import { isObject } from '../../cedar/json.ts'
 import { command } from '../command.ts'
 import { CommandError, exit } from '../exit.ts'
 import { paint } from '../render.ts'
