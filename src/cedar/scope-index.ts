@@ -1,5 +1,5 @@
 import type { Entity } from './entities.ts'
-import type { Constraint, Policy, Scope } from './policies.ts'
+import type { Constraint, Policy, Scope } from './policy.ts'
 import type { EntityRef } from './value.ts'
 
 /**

@@ -1,4 +1,5 @@
-import type { Policy, PolicySet } from '../cedar/policies.ts'
+import type { PolicySet } from '../cedar/policies.ts'
+import type { Policy } from '../cedar/policy.ts'
 import type { Schema } from '../cedar/schema.ts'
 import type { RecordType, Type } from '../cedar/type.ts'
 import type { RuleMeta } from '../policy/annotations.ts'

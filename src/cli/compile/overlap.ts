@@ -1,5 +1,6 @@
 import type { EntityStore } from '../../cedar/entities.ts'
-import type { Constraint, Policy, PolicySet } from '../../cedar/policies.ts'
+import type { PolicySet } from '../../cedar/policies.ts'
+import type { Constraint, Policy } from '../../cedar/policy.ts'
 import type { EntityRef } from '../../cedar/value.ts'
 import { isMetered, type RuleMeta } from '../../policy/annotations.ts'
 

@@ -1,5 +1,5 @@
 import { isObject } from '../../cedar/json.ts'
-import type { Policy } from '../../cedar/policies.ts'
+import type { Policy } from '../../cedar/policy.ts'
 import type { LoadedBundle } from '../../policy/load.ts'
 
 /** Policies that say whose session they read, and read none. */
