@@ -1,8 +1,8 @@
 import { nameOf } from '../../durable/names.ts'
-import type { LogObject } from './object.ts'
 
 /** The object of a tenant's log. */
-export const logOf = (logs: DurableObjectNamespace<LogObject>, tenant: string) => logs.getByName(nameOf('log', tenant))
+export const logOf = <Log extends Rpc.DurableObjectBranded>(logs: DurableObjectNamespace<Log>, tenant: string) =>
+  logs.getByName(nameOf('log', tenant))
 
 /** What the keys of a tenant's log begin with in the bucket. */
 export const logPrefix = (tenant: string): string => `${nameOf('log', tenant)}/`
