@@ -1,9 +1,7 @@
 import type { EntityUid } from '../cedar/json.ts'
+import type { Role } from '../policy/roles.ts'
 import type { Grant } from './grant.ts'
 import type { Lineage } from './lineage.ts'
-
-export const roles = ['agent', 'pep', 'admin', 'approver', 'auditor', 'source'] as const
-export type Role = (typeof roles)[number]
 
 /** The agent, the agents that delegated to it (nearest first), and the user it acts for. */
 export type PrincipalChain = { actor: EntityUid; chain: EntityUid[]; user?: EntityUid }

@@ -1,10 +1,10 @@
 import * as v from 'valibot'
 import { readVkey, signatureTypes } from '../audit/log/note.ts'
 import { SourceId } from '../facts/declarations.ts'
-import { roles } from '../identity/caller.ts'
 import { approverSettings } from './approvers.ts'
 import { exchangeSettings } from './exchange.ts'
 import { parseRate } from './rate.ts'
+import { roles } from './roles.ts'
 
 /**
  * A tenant's settings, as an admin writes them in `tenant.json` beside the policies, and as they stand in the bundle.

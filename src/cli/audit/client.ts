@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { importJWK, SignJWT } from 'jose'
 import * as v from 'valibot'
-import type { Role } from '../../identity/caller.ts'
+import type { Role } from '../../policy/roles.ts'
 import { DEVELOPMENT_ISSUER, issuerKey, issuerKeyPath } from '../development.ts'
 import { CommandError, exit } from '../exit.ts'
 import { originNamed, tenantNamed } from '../target.ts'
