@@ -4,7 +4,7 @@ import type { RecordType, Type } from '../cedar/type.ts'
 import { valueToJson } from '../cedar/value-json.ts'
 import { contentHash } from '../durable/hash.ts'
 import { jcs } from '../durable/jcs.ts'
-import type { PrincipalChain } from '../identity/caller.ts'
+import type { PrincipalChain } from '../identity/principals.ts'
 import { bare } from '../identity/uid.ts'
 
 /** What an agent means to do, with the arguments as they will be used. */

@@ -1,10 +1,10 @@
 import { CompactSign } from 'jose'
 import type { EntityUid } from '../cedar/json.ts'
 import { MAX_TOKEN } from '../identity/bearer.ts'
-import type { PrincipalChain } from '../identity/caller.ts'
 import type { GrantItem } from '../identity/grant.ts'
 import type { Signer } from '../identity/keys.ts'
 import type { DelegatedClaims } from '../identity/own-issuer.ts'
+import type { PrincipalChain } from '../identity/principals.ts'
 import { uidText } from '../identity/uid.ts'
 
 export type Minting = {

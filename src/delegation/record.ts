@@ -1,7 +1,7 @@
 import { base64url } from 'jose'
 import { type Body, commitmentsOf, type Secret } from '../audit/receipt.ts'
 import { sha256 } from '../durable/hash.ts'
-import type { PrincipalChain } from '../identity/caller.ts'
+import type { PrincipalChain } from '../identity/principals.ts'
 import { bare } from '../identity/uid.ts'
 import type { Parties } from './parties.ts'
 

@@ -1,7 +1,7 @@
 import type { EntityUid } from '../cedar/json.ts'
 import type { BoundFact } from '../facts/shown.ts'
-import type { PrincipalChain } from '../identity/caller.ts'
 import type { GrantItem } from '../identity/grant.ts'
+import type { PrincipalChain } from '../identity/principals.ts'
 import type { webhookFormats } from '../policy/approvers.ts'
 import type { StandingTerms } from '../policy/escalation.ts'
 import type { Scope, ScopeChoice } from './scope.ts'

@@ -2,9 +2,7 @@ import type { EntityUid } from '../cedar/json.ts'
 import type { Role } from '../policy/roles.ts'
 import type { Grant } from './grant.ts'
 import type { Lineage } from './lineage.ts'
-
-/** The agent, the agents that delegated to it (nearest first), and the user it acts for. */
-export type PrincipalChain = { actor: EntityUid; chain: EntityUid[]; user?: EntityUid }
+import type { PrincipalChain } from './principals.ts'
 
 /** A principal whose token has been verified, as one tenant's bundle reads it. */
 export type Caller = {

@@ -1,5 +1,5 @@
 import type { EntityUid } from '../cedar/json.ts'
-import type { PrincipalChain } from './caller.ts'
+import type { PrincipalChain } from './principals.ts'
 import { uidText } from './uid.ts'
 
 /** All that a caller's authority comes from, by which it can be taken away, and since when it has it. */

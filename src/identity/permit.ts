@@ -1,9 +1,9 @@
 import { CompactSign, compactVerify, createLocalJWKSet, type JWK } from 'jose'
 import * as v from 'valibot'
 import type { EntityUid } from '../cedar/json.ts'
-import type { PrincipalChain } from './caller.ts'
 import { readObject } from './jws.ts'
 import type { Signer } from './keys.ts'
+import type { PrincipalChain } from './principals.ts'
 import { uidText } from './uid.ts'
 
 /** What a permit states. Times are milliseconds here, whole seconds in the token. */

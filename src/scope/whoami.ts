@@ -6,8 +6,9 @@ import type { Reason } from '../decision/reasons.ts'
 import { isRefusal, type Refusal } from '../decision/refusal.ts'
 import { objectFor } from '../decision/sealed.ts'
 import { who } from '../decision/who.ts'
-import type { Caller, PrincipalChain } from '../identity/caller.ts'
+import type { Caller } from '../identity/caller.ts'
 import { isCounted } from '../identity/grant.ts'
+import type { PrincipalChain } from '../identity/principals.ts'
 import { type Answerers, type Asked, deniedFor, questionOf, unanswered } from './question.ts'
 
 export type Told = {
