@@ -6,7 +6,6 @@ import { withStored } from '../delegation/names.ts'
 import { sha256 } from '../durable/hash.ts'
 import { nameOf } from '../durable/names.ts'
 import type { Caller } from '../identity/caller.ts'
-import type { Claims } from '../identity/claims.ts'
 import { PROOF_AGE, type Proof } from '../identity/dpop.ts'
 import type { KeyIo } from '../identity/key-sets.ts'
 import type { Lineage } from '../identity/lineage.ts'
@@ -20,18 +19,7 @@ import type { SourceIo } from '../policy/source.ts'
 import type { Issuer } from '../policy/tenant.ts'
 import { problem } from './problem.ts'
 import { identifierOf } from './tenant.ts'
-import type { AppEnv } from './types.ts'
-
-/** A call whose token has been verified against the tenant's active bundle. */
-export type Session = {
-  bundle: LoadedBundle
-  caller: Caller
-  claims: Claims
-  /** What the caller's authority comes from was taken away, or nobody can say now whether it was. */
-  taken?: 'yes' | 'unknown'
-  /** A proof that must not pass again, where the route's own call to an agent's object sees to that. */
-  proof?: ProofClaim
-}
+import type { AppEnv, Session } from './types.ts'
 
 /**
  * Lets through who has one of the roles. A stranger without a token costs nothing, not even a read of the bundle.

@@ -1,8 +1,11 @@
+import type { ProofClaim } from '../agent/calls/decide.ts'
 import type { Revocations } from '../delegation/revocations.ts'
+import type { Caller } from '../identity/caller.ts'
+import type { Claims } from '../identity/claims.ts'
 import type { KeySets } from '../identity/key-sets.ts'
 import type { Epochs } from '../policy/epochs.ts'
+import type { LoadedBundle } from '../policy/load.ts'
 import type { Source } from '../policy/source.ts'
-import type { Session } from './authenticated.ts'
 import type { Place } from './tenant.ts'
 
 /** What an isolate's app is made with; tests bring their own clock and connections. */
@@ -13,6 +16,17 @@ export type Parts = {
   revocations: Revocations
   /** How other hosts are called. */
   fetch: typeof fetch
+}
+
+/** A call whose token has been verified against the tenant's active bundle. */
+export type Session = {
+  bundle: LoadedBundle
+  caller: Caller
+  claims: Claims
+  /** What the caller's authority comes from was taken away, or nobody can say now whether it was. */
+  taken?: 'yes' | 'unknown'
+  /** A proof that must not pass again, where the route's own call to an agent's object sees to that. */
+  proof?: ProofClaim
 }
 
 export type AppEnv = {
