@@ -1,23 +1,18 @@
 import { uuidv7 } from 'uuidv7'
-import type { ProofClaim } from '../agent/calls/decide.ts'
 import type { DelegateCall, DelegateReply } from '../agent/calls/delegate.ts'
-import type { Epoch } from '../agent/calls/kills.ts'
-import type { AgentObject } from '../agent/object.ts'
 import { sealSecrets } from '../audit/privacy/seal.ts'
-import type { Vault } from '../audit/privacy/vault.ts'
 import { isSealed } from '../audit/receipt.ts'
 import { entityRef } from '../cedar/value.ts'
 import { actorOf } from '../decision/actor.ts'
 import { targetsOfAuthority } from '../decision/targets.ts'
 import { withDeadline } from '../durable/deadline.ts'
-import type { EscalationObject } from '../escalation/object.ts'
 import type { Grant, GrantItem } from '../identity/grant.ts'
-import type { Signer } from '../identity/keys.ts'
 import { entityKey, type Lineage, lineageOf } from '../identity/lineage.ts'
 import { MAX_ACTORS } from '../identity/mapping.ts'
 import type { PrincipalChain } from '../identity/principals.ts'
 import { uidText } from '../identity/uid.ts'
 import type { LoadedBundle } from '../policy/load.ts'
+import type { ExchangeDeps, Held } from './deps.ts'
 import { mint, tooLarge } from './mint.ts'
 import { storedKey, withStored } from './names.ts'
 import { type Narrowed, narrow } from './narrow.ts'
@@ -36,25 +31,6 @@ export type Exchanged = {
   expiresIn: number
   grants: GrantItem[]
 }
-
-export type ExchangeDeps = {
-  tenant: string
-  identifier: string
-  bundle: LoadedBundle
-  db: D1Database
-  agents: DurableObjectNamespace<AgentObject>
-  escalations: DurableObjectNamespace<EscalationObject>
-  signer: Signer
-  /** Keys for what the tenant marks as personal in receipts. */
-  vault: Vault
-  now: number
-  /** The tenant's kill switches. */
-  epoch: Epoch
-  waitUntil: (work: Promise<unknown>) => void
-}
-
-/** The key of the new token, and what must not be used twice. */
-export type Held = { jkt: string; proofs: ProofClaim[] }
 
 /** The most that a delegation lives, in seconds. */
 const MAX_LIFE = 3_600
