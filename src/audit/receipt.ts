@@ -1,6 +1,4 @@
-import type { Obliged } from '../decision/obligations.ts'
 import type { Reason } from '../decision/reasons.ts'
-import type { Pointed } from '../decision/refusal.ts'
 import { contentHash, sha256 } from '../durable/hash.ts'
 import { inOrder, jcs } from '../durable/jcs.ts'
 import type { Outcome } from '../settle/outcome.ts'
@@ -77,6 +75,17 @@ export type ApprovalUse = { id: string; until: number; standing: boolean; polici
 
 /** What a deferred decision waited for had come, its caller asked again before, or its time ran out. */
 export type Resolution = 'arrived' | 'asked_again' | 'timed_out'
+
+/** What a decision obliges its caller to. */
+export type Obliged = {
+  /** Fields of the request that the tool puts into its own log. */
+  log?: string[]
+  /** Milliseconds: by when the outcome must be reported. */
+  report_by?: number
+}
+
+/** A place in the request and what would have been right there, under a code of `Problem` or another. */
+export type Pointed = { pointer: string; code: string; expected: string }
 
 /** What the object adds to the body of a decision's receipt. */
 export type DecisionRecord = {

@@ -1,4 +1,5 @@
 import * as v from 'valibot'
+import type { Obliged } from '../audit/receipt.ts'
 
 /** An obligation (AuthZEN Obligations Profile, draft 1, The Obligation Object). */
 export const Obligation = v.object({
@@ -19,14 +20,6 @@ export const rewriteObligations = (
   ...(args ? [custom('arguments', { arguments: args })] : []),
   ...(mask.length > 0 ? [custom('mask', { fields: mask })] : []),
 ]
-
-/** What a decision obliges its caller to. */
-export type Obliged = {
-  /** Fields of the request that the tool puts into its own log. */
-  log?: string[]
-  /** Milliseconds: by when the outcome must be reported. */
-  report_by?: number
-}
 
 /** Obligations as the profile writes them. All of ours are `custom`, told apart by `vendor` and `action`. */
 export const obligationsOf = (evaluationId: string, { log, report_by }: Obliged): Obligation[] => [

@@ -1,8 +1,5 @@
 import type { Reason } from './reasons.ts'
 
-/** A place in the request and what would have been right there: `Problem` and more, as codes go. */
-export type Pointed = { pointer: string; code: string; expected: string }
-
 /** Why a call, or one item of a batch, got no decision. Nothing was judged and nothing is on record. */
 export type Refusal = {
   status: 400 | 401 | 403 | 404 | 405 | 409 | 410 | 413 | 415 | 422 | 429 | 500 | 503

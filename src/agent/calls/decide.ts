@@ -1,7 +1,5 @@
-import type { ApprovalUse, Body, RefusedBy, Sealed, SecretsText } from '../../audit/receipt.ts'
-import type { Obliged } from '../../decision/obligations.ts'
+import type { ApprovalUse, Body, Obliged, Pointed, RefusedBy, Sealed, SecretsText } from '../../audit/receipt.ts'
 import type { Reason } from '../../decision/reasons.ts'
-import type { Pointed } from '../../decision/refusal.ts'
 import type { ClaimRecord } from '../../facts/record.ts'
 import type { Lineage } from '../../identity/lineage.ts'
 import type { Outcome } from '../../settle/outcome.ts'
