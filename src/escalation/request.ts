@@ -1,12 +1,8 @@
-import * as v from 'valibot'
 import type { RequestReply, StepUp } from '../agent/calls/approvals.ts'
 import type { AgentObject } from '../agent/object.ts'
-import { isPerson } from '../audit/privacy/acting.ts'
-import { ownerOf } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
-import type { EntityUid } from '../cedar/json.ts'
 import { actorOf } from '../decision/actor.ts'
-import { Ask, read } from '../decision/ask.ts'
+import { read } from '../decision/ask.ts'
 import { isRefusal, type Refusal, refusal } from '../decision/refusal.ts'
 import { who } from '../decision/who.ts'
 import { contentHash, sha256 } from '../durable/hash.ts'
@@ -14,56 +10,14 @@ import type { Caller } from '../identity/caller.ts'
 import type { SigningEnv } from '../identity/keys.ts'
 import type { PrincipalChain } from '../identity/principals.ts'
 import { uidText } from '../identity/uid.ts'
-import { type Escalation, escalationOf, groupsOf } from '../policy/escalation.ts'
+import { escalationOf } from '../policy/escalation.ts'
 import type { LoadedBundle } from '../policy/load.ts'
 import { barredFrom } from './approver.ts'
 import { bindingHash, readBinding } from './binding.ts'
-import type { OpenCall, Requirement, Target } from './call.ts'
+import type { OpenCall } from './call.ts'
+import { type Opening, openCall, requirementOf } from './opening.ts'
 import { takeKey } from './store.ts'
-
-/** A request for approval as the profile has it (Access Request Submission). Members that it doesn't know are ignored. */
-const Text = v.pipe(v.string(), v.maxLength(2_048))
-const Time = v.pipe(
-  v.string(),
-  v.check(text => RFC3339.test(text) && !Number.isNaN(Date.parse(text)), 'not an RFC 3339 timestamp'),
-)
-const RFC3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/
-
-const Denial = v.object({
-  evaluation_id: v.optional(Text),
-  evaluated_at: v.optional(Time),
-  expires_at: Time,
-  reason: v.optional(Text),
-  binding_token: v.optional(v.pipe(v.string(), v.maxLength(16_384))),
-  template: v.optional(Text),
-})
-
-type Actor = { id?: string | undefined; sub?: string | undefined; act?: Actor | undefined }
-const Actor: v.GenericSchema<Actor> = v.object({
-  id: v.optional(Text),
-  sub: v.optional(Text),
-  act: v.optional(v.lazy(() => Actor)),
-})
-
-export const Submission = v.object({
-  ...Ask.entries,
-  denial: Denial,
-  requested_access: v.optional(v.object({ requested_until: v.optional(Time), emergency: v.optional(v.boolean()) })),
-  callback: v.optional(
-    v.object({
-      endpoint: Text,
-      state: v.optional(v.pipe(v.string(), v.maxLength(1_024))),
-      events: v.optional(v.array(v.picklist(['approved', 'denied', 'expired', 'cancelled', 'failed', 'partial']))),
-    }),
-  ),
-  client: v.optional(
-    v.pipe(
-      v.looseObject({ actor: v.optional(Actor) }),
-      v.check(client => JSON.stringify(client).length <= 4_096, 'at most 4096 characters'),
-    ),
-  ),
-})
-export type Submission = v.InferOutput<typeof Submission>
+import { Submission } from './submission.ts'
 
 export type RequestDeps = {
   db: D1Database
@@ -147,64 +101,6 @@ export const requestOf = async (json: unknown, deps: RequestDeps, at = ''): Prom
   )
 }
 
-type Opening = Pick<
-  OpenCall,
-  | 'task'
-  | 'evaluationId'
-  | 'object'
-  | 'principals'
-  | 'requester'
-  | 'barred'
-  | 'client'
-  | 'justification'
-  | 'requestedUntil'
-  | 'callback'
-  | 'widening'
-> & {
-  stepUp: Omit<StepUp, 'expiresAt'>
-  ask: unknown
-  /** The name that the one who asks goes by: people have a pseudonym. */
-  as: EntityUid
-  /** When it would be of no use any more, where that is known. */
-  notAfter?: number
-  requirements: { terms: Escalation; requirement: Requirement }[]
-}
-
-/** What an escalation's object is opened with: how it is decided is settled here, and no later caller changes it. */
-export const openCall = (
-  { stepUp, ask, as, requirements, notAfter = Number.POSITIVE_INFINITY, ...opening }: Opening,
-  { tenant, identifier, bundle, now }: Pick<RequestDeps, 'tenant' | 'identifier' | 'bundle' | 'now'>,
-): OpenCall => {
-  const { actor } = opening.principals
-  const terms = requirements.map(({ terms: one }) => one)
-  const { privacy } = bundle.settings
-  const acting = isPerson(actor, privacy) ? actor : undefined
-  const { user = acting } = stepUp.intent.principals
-  const about = ownerOf({ resource: stepUp.intent.resource, ...(user && { user }) }, privacy) ?? acting
-  return {
-    v: 1,
-    tenant,
-    identifier,
-    ...opening,
-    agent: uidText(actor),
-    ...(acting && { recordAs: uidText(as) }),
-    ...(stepUp.session !== undefined && { session: stepUp.session }),
-    ask: JSON.stringify(ask),
-    intent: JSON.stringify(stepUp.intent),
-    actionHash: stepUp.actionHash,
-    bindingHash: stepUp.bindingHash,
-    ...(stepUp.facts && { facts: JSON.stringify(stepUp.facts) }),
-    requirements: requirements.map(({ requirement }) => requirement),
-    notify: notifyOf(terms.flatMap(groupsOf), bundle),
-    outgoing: bundle.settings.outgoing ?? [],
-    ...(about && { about }),
-    like: likeOf(stepUp, uidText(actor)),
-    bundle: { seq: bundle.seq, hash: bundle.hash },
-    at: now,
-    expiresAt: Math.min(notAfter, ...terms.map(({ expiresMs }) => now + expiresMs)),
-  }
-}
-
 /** Whatever chain a requester claims must be the one that its token proves (profile, Delegation). */
 const provesActor = ({ client }: Submission, { actor, chain }: PrincipalChain): boolean => {
   const claimed: (string | undefined)[] = []
@@ -267,22 +163,6 @@ const requirementsOf = ({ forbids }: StepUp, { rules, texts }: LoadedBundle): Op
   return found.length === forbids.length ? found : undefined
 }
 
-export const requirementOf = (
-  named: Pick<Requirement, 'policy' | 'textHash' | 'text' | 'doc'>,
-  terms: Escalation,
-): Requirement => ({
-  ...named,
-  group: terms.group,
-  approvals: terms.approvals,
-  chain: terms.chain,
-  ...(terms.remindMs !== undefined && { remindMs: terms.remindMs }),
-  validMs: terms.validMs,
-  approverReason: terms.reasons.approver,
-  signIn: terms.signIn,
-  ...(terms.standing && { standing: terms.standing }),
-  groupable: terms.groupable,
-})
-
 const justificationOf = (
   { context }: Submission,
   { forbids }: StepUp,
@@ -313,24 +193,3 @@ const callbackOf = ({ callback }: Submission, { settings }: LoadedBundle): OpenC
     ...(callback.events && { events: callback.events }),
   }
 }
-
-const notifyOf = (groups: string[], { settings }: LoadedBundle): Record<string, Target[]> =>
-  Object.fromEntries(
-    [...new Set(groups)].map(group => [
-      group,
-      (settings.approvers[group]?.notify ?? []).flatMap(({ webhook, approver }) => {
-        const target = settings.webhooks[webhook]
-        return target ? [{ webhook, ...target, ...(approver && { approver }) }] : []
-      }),
-    ]),
-  )
-
-/** Of requests that differ only in what they are about: one agent, for one user, doing one thing to one type. */
-const likeOf = ({ intent, forbids }: Omit<StepUp, 'expiresAt'>, agent: string): string =>
-  contentHash([
-    agent,
-    intent.principals.user ? uidText(intent.principals.user) : null,
-    intent.action,
-    intent.resource.type,
-    forbids.map(({ policy }) => policy),
-  ])
