@@ -2,7 +2,7 @@ import { contentHash, sha256 } from '../durable/hash.ts'
 import { inOrder, jcs } from '../durable/jcs.ts'
 import type { Reason } from '../reasons.ts'
 import type { Outcome } from '../settle/outcome.ts'
-import type { Quota } from '../settle/settle.ts'
+import type { Quota } from '../settle/quota.ts'
 
 export type ReceiptKind =
   | 'decision'

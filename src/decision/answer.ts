@@ -7,7 +7,7 @@ import { type ClaimRecord, unknownFact } from '../facts/record.ts'
 import { origins, verdicts } from '../facts/verdict.ts'
 import { reasons } from '../reasons.ts'
 import { outcomes } from '../settle/outcome.ts'
-import type { Quota } from '../settle/settle.ts'
+import type { Quota } from '../settle/quota.ts'
 import { Obligation, obligationsOf, rewriteObligations } from './obligations.ts'
 import type { Refusal } from './refusal.ts'
 

@@ -60,6 +60,17 @@ export const take = (meter: Meter, state: MeterState, now: number): Charge => {
   }
 }
 
+/** Of several that all must have room. `undefined` among the waits: that one never has. */
+export const waitForAll = (waits: (number | undefined)[]): { retryAfter?: number } => {
+  const known = waits.filter(wait => wait !== undefined)
+  return known.length === waits.length && known.length > 0 ? { retryAfter: Math.max(...known) } : {}
+}
+
+export const waitForAny = (waits: (number | undefined)[]): number | undefined => {
+  const known = waits.filter(wait => wait !== undefined)
+  return known.length > 0 ? Math.min(...known) : undefined
+}
+
 const room = (enough: boolean, left: number, wait: () => number | undefined): Room => {
   const seconds = enough ? 0 : wait()
   return { enough, left: Math.max(0, left), ...(seconds !== undefined && { wait: seconds }) }

@@ -1,27 +1,24 @@
 import type { Outcome } from './outcome.ts'
+import type { Draw, Leg, Liftable, Meter, Program } from './program.ts'
+import { type Quota, quotaOf } from './quota.ts'
+import { type Charge, take, waitForAll, waitForAny } from './room.ts'
 import {
-  type Draw,
-  type Duties,
-  type Leg,
-  type Liftable,
-  type Meter,
-  type Program,
-  type Residual,
-  type Rule,
-  SESSION,
-} from './program.ts'
-import { type Charge, type MeterState, roomIn, take } from './room.ts'
-import type { Window } from './windows.ts'
+  heeded,
+  isPrincipal,
+  type Read,
+  type ReadLeg,
+  type RulesState,
+  readLeg,
+  unheeded,
+  usable,
+  wantsFields,
+} from './rules.ts'
 
 /** What settling reads of the agent's state. It writes nothing: the settlement says what to write. */
-export type State = MeterState & {
+export type State = RulesState & {
   suspended: boolean
-  /** What is left in a purse; nothing where the object holds none by that name. */
-  purse(purse: string, counter: Draw['counter']): number
   /** The same intent was carried out before, and nobody knows with what result. */
   unsettled: boolean
-  /** Finishes a residual with the session's values. */
-  finish(residual: Residual): boolean | 'unknown' | 'error'
   /** Whether a human's approval lifts this forbid for this very action. */
   approved(policy: string, forbid: Liftable): boolean
 }
@@ -69,8 +66,6 @@ export type Settlement = {
   lifted: string[]
 }
 
-export type Quota = { policy: string; capacity: number; left: number; windowMs?: number }
-
 /** Decides by the design's table: the first line that fits gives outcome and reason. */
 export const settle = (program: Program, state: State, now: number): Settlement => {
   // 1. killed or suspended
@@ -87,7 +82,11 @@ export const settle = (program: Program, state: State, now: number): Settlement 
   const plain = final.filter(forbid => forbid.short.length === 0)
   if (plain.length > 0) return without('deny', 'forbidden', plain)
   if (final.length > 0)
-    return { ...without('deny', exhaustion(final), final), ...waitForAll(final.map(waitOf)), ...quotaOf(final) }
+    return {
+      ...without('deny', exhaustion(final), final),
+      ...waitForAll(final.map(({ wait }) => wait)),
+      ...quotaOf(final),
+    }
 
   // 3. a leg with no true or unknown permit; a program without legs has nobody's authority
   const bare = legs.filter(leg => leg.permits.length === 0)
@@ -121,7 +120,7 @@ export const settle = (program: Program, state: State, now: number): Settlement 
   const spent = legs.filter(leg => usable(leg).length === 0)
   if (spent.length > 0) {
     const permits = spent.filter(isPrincipal).flatMap(leg => leg.permits.filter(heeded))
-    const waits = spent.map(leg => waitForAny(leg.permits.filter(heeded).map(waitOf)))
+    const waits = spent.map(leg => waitForAny(leg.permits.filter(heeded).map(({ wait }) => wait)))
     const reason = onlyGrants(spent) ? 'grant_exhausted' : exhaustion(permits)
     const refused = spent.map(leg => leg.of)
     return { ...without('deny', reason, permits), ...waitForAll(waits), ...quotaOf(permits), refused }
@@ -150,84 +149,7 @@ export const settle = (program: Program, state: State, now: number): Settlement 
   }
 }
 
-/** A rule as the state has it; rules that came out false are gone. */
-type Read = {
-  policy: string
-  truth: true | 'unknown'
-  unknowns: string[]
-  error: boolean
-  liftable: Liftable | undefined
-  duties: Duties
-  meters: Meter[]
-  draws: Draw[]
-  rooms: { meter: Meter; left: number }[]
-  /** Of its meters, those that lack room. */
-  short: Meter[]
-  exhausted: boolean
-  /**
-   * Of a forbid: whether it forbids where its conditions hold. A metered one does only beyond its meter, one that asks
-   * for fields only without them.
-   */
-  applies: boolean
-  /** Of an exhausted rule: seconds until there is room. */
-  wait: number | undefined
-}
-
-type ReadLeg = { of: Leg['of']; permits: Read[]; forbids: Read[] }
-
-const isPrincipal = ({ of }: ReadLeg): boolean => of.kind === 'principal'
-
 const onlyGrants = (legs: ReadLeg[]): boolean => legs.length > 0 && !legs.some(isPrincipal)
-
-const readLeg = (leg: Leg, state: State, now: number): ReadLeg => ({
-  of: leg.of,
-  // a permit that errors doesn't match
-  permits: leg.permits.flatMap(rule => readRule(rule, state, now)).filter(permit => !permit.error),
-  forbids: leg.forbids
-    .flatMap(rule => readRule(rule, state, now))
-    .map(forbid => (leg.of.kind === 'grant' ? { ...forbid, liftable: undefined } : forbid)),
-})
-
-const readRule = (rule: Rule, state: State, now: number): Read[] => {
-  const finished = rule.error || rule.when === true ? true : state.finish(rule.when)
-  if (finished === false) return []
-  const error = rule.error === true || finished === 'error'
-  const rooms = rule.meters.map(meter => ({ meter, room: roomIn(meter, state, now) }))
-  const short = rooms.filter(({ room }) => !room.enough)
-  const draws = rule.draws ?? []
-  const poor = draws.some(({ purse, counter, cost }) => state.purse(purse, counter) < cost)
-  return [
-    {
-      policy: rule.policy,
-      truth: finished === 'error' ? true : finished,
-      // what went before is known to whoever settles: it is never what is waited for
-      unknowns: rule.when === true ? [] : rule.when.unknowns.filter(name => name !== SESSION),
-      error,
-      liftable: rule.liftable,
-      duties: rule.duties ?? {},
-      meters: rule.meters,
-      draws,
-      rooms: rooms.map(({ meter, room }) => ({ meter, left: room.left })),
-      short: short.map(({ meter }) => meter),
-      exhausted: short.length > 0 || poor,
-      applies:
-        (rule.meters.length === 0 && rule.duties?.log === undefined) ||
-        short.length > 0 ||
-        (rule.duties?.absent ?? []).length > 0,
-      wait: poor ? undefined : waitForAll(short.map(({ room }) => room.wait)).retryAfter,
-    },
-  ]
-}
-
-const usable = (leg: ReadLeg): Read[] => leg.permits.filter(permit => !permit.exhausted && heeded(permit))
-
-/** Whether its duties can be done. */
-const heeded = ({ duties }: Read): boolean => !duties.unsupported && (duties.absent ?? []).length === 0
-
-const unheeded = (leg: ReadLeg): boolean => !leg.permits.some(heeded)
-
-/** Forbids for want of fields, and of nothing else. */
-const wantsFields = ({ duties, short }: Read): boolean => (duties.absent ?? []).length > 0 && short.length === 0
 
 const dutiesOf = (rules: Read[]): Settlement['duties'] => {
   const times = rules.flatMap(({ duties }) => duties.reportMs ?? [])
@@ -254,48 +176,11 @@ const charge = (rules: Read[], state: State, now: number): Charge[] => {
   return [...meters.values()].map(meter => take(meter, state, now))
 }
 
-/** The meter with the least room for its size. What an agent holds of a shared budget says little of the budget. */
-const quotaOf = (rules: Read[], taken?: 'taken'): Pick<Settlement, 'quota'> => {
-  const quotas = rules.flatMap(({ policy, rooms }) =>
-    rooms.flatMap(({ meter, left }): Quota[] => {
-      if (meter.kind === 'window' && meter.shared !== undefined) return []
-      const { capacity } = meter
-      const windowMs = meter.kind === 'limit' ? meter.windowMs : lengthOf(meter.window)
-      const rest = Math.max(0, taken ? left - meter.cost : left)
-      return [{ policy, capacity, left: rest, ...(windowMs !== undefined && { windowMs }) }]
-    }),
-  )
-  const [first, ...others] = quotas
-  if (!first) return {}
-  return {
-    quota: others.reduce(
-      (least, each) => (each.left / each.capacity < least.left / least.capacity ? each : least),
-      first,
-    ),
-  }
-}
-
-/** Calendar windows differ in length. */
-const lengthOf = (window: Window): number | undefined => (window.kind === 'sliding' ? window.ms : undefined)
-
 /** What ran out: time alone refills a rate, and who waits for a budget may wait for long. */
 const exhaustion = (rules: Read[]): 'rate_limited' | 'budget_exhausted' =>
   rules.some(rule => rule.short.some(meter => meter.kind === 'window' && meter.budget))
     ? 'budget_exhausted'
     : 'rate_limited'
-
-/** `undefined` in a list of waits: that meter never has room. */
-const waitOf = (rule: Read): number | undefined => rule.wait
-
-const waitForAll = (waits: (number | undefined)[]): { retryAfter?: number } => {
-  const known = waits.filter(wait => wait !== undefined)
-  return known.length === waits.length && known.length > 0 ? { retryAfter: Math.max(...known) } : {}
-}
-
-const waitForAny = (waits: (number | undefined)[]): number | undefined => {
-  const known = waits.filter(wait => wait !== undefined)
-  return known.length > 0 ? Math.min(...known) : undefined
-}
 
 const without = (outcome: Settlement['outcome'], reason: Settlement['reason'], rules: Read[] = []): Settlement => ({
   outcome,
