@@ -1,27 +1,18 @@
-import type { Decided, DecideReply } from '../agent/calls/decide.ts'
 import type { AgentObject } from '../agent/object.ts'
-import { openSecrets } from '../audit/privacy/seal.ts'
 import type { Vault } from '../audit/privacy/vault.ts'
-import { withDeadline } from '../durable/deadline.ts'
 import { sha256 } from '../durable/hash.ts'
 import type { Presented } from '../escalation/presented.ts'
-import { requestable } from '../escalation/requestable.ts'
-import { awaitOutcomes } from '../facts/outcomes.ts'
-import { enter, wakeAt } from '../facts/waits.ts'
-import { claimsIn } from '../facts/written.ts'
 import type { Signer } from '../identity/keys.ts'
-import { signPermit } from '../identity/permit.ts'
 import type { Activation } from '../policy/source.ts'
 import { hasAct } from './act.ts'
-import { type Answer, answerOf, type Tells, unrecorded } from './answer.ts'
 import type { Ask } from './ask.ts'
 import type { Call } from './call.ts'
-import { judgedOf } from './legs.ts'
+import { enterOutcomes, enterWaits } from './entering.ts'
 import { lineageIn, type Taken, takenFrom } from './lineage.ts'
 import { settleAt } from './object.ts'
-import { hashesOf, intentOf, type Prepared, prepare } from './prepare.ts'
-import { isRefusal, type Refusal, refusal } from './refusal.ts'
-import { applied } from './rewrite.ts'
+import { type Prepared, prepare } from './prepare.ts'
+import { isRefusal, type Refusal } from './refusal.ts'
+import { closed, type Result, resultOf, type Unrecorded } from './result.ts'
 import { sealed, underPseudonym } from './sealed.ts'
 import { type FactsIo, truthsOf } from './truth.ts'
 import { who } from './who.ts'
@@ -38,8 +29,6 @@ export type Deps = {
   /** Moves the call to a newer activation that an object knows of, or `undefined` where the call doesn't hold there. */
   adopt: (newer: Activation) => Promise<Pick<Call, 'bundle' | 'caller'> | undefined>
 }
-
-export type Result = Answer | Refusal
 
 /**
  * The way of a decision, once the caller is known: each action is evaluated here to a program, each agent's object
@@ -196,138 +185,3 @@ const takenOf = (asks: readonly (Ask | Refusal)[], call: Call, deps: Deps): Prom
       return isRefusal(asking) ? undefined : takenFrom(asking, call, deps)
     }),
   )
-
-type Settled = Exclude<DecideReply[number], { kind: 'stale_bundle' | 'chain_fork' }>
-
-const resultOf = async (settled: Settled, item: Prepared, call: Call, { signer, vault }: Deps): Promise<Result> => {
-  switch (settled.kind) {
-    case 'decided': {
-      const permit = await permitOf(settled, item, call, signer)
-      const request = await requestOf(settled, item, call, signer)
-      const { set = {} } = settled.rewrite ?? {}
-      const args = Object.keys(set).length > 0 ? applied(item.ask, { set }).action.properties : undefined
-      return answerOf(settled, {
-        explain: explains(call),
-        judged: judgedOf(item.who, call.bundle),
-        facts: call.bundle.facts,
-        claims: settled.replayed ? await claimsAgain(settled, vault) : item.claims,
-        tells: tellsOf(call),
-        waitAt: waitAt(settled, item, call),
-        ...(permit !== undefined && { permit }),
-        ...(request && { request }),
-        ...(args && { arguments: args }),
-      })
-    }
-    case 'too_many_attempts':
-      return refusal(429, 'too_many_attempts', { retryAfter: settled.retryAfter })
-    case 'untold':
-      return closed('control_unreachable', item, call)
-    case 'idempotency_mismatch':
-      return refusal(422, 'idempotency_mismatch')
-    case 'replayed_proof':
-      return refusal(401, 'invalid_dpop_proof')
-  }
-}
-
-/** What an answer that is given again says of claims: what its receipt does, where the key that it lies under can be had. */
-const claimsAgain = async ({ claims = [], sealedFacts }: Decided, vault: Vault) => {
-  if (!sealedFacts) return claims
-  try {
-    return claimsIn(await openSecrets({ facts: sealedFacts }, vault))
-  } catch (error) {
-    console.warn(`an answer is given again without its claims: ${error}`)
-    return []
-  }
-}
-
-/** How a human can be asked, where that is what the decision wants. Signed as permits are: once, after the commit. */
-const requestOf = async (decided: Decided, { item }: Prepared, call: Call, signer: Signer) =>
-  item.binding && requestable(decided, item.binding, { tenant: call.identifier, signer, rules: call.bundle.rules })
-
-/** Signed after the commit, and the same each time: only the signature is made anew for a retry. */
-const permitOf = async (decided: Decided, item: Prepared, call: Call, signer: Signer): Promise<string | undefined> => {
-  if (decided.expiresAt === undefined) return undefined
-  // A retry's answer is that of its receipt, even where the policies have come to rewrite otherwise.
-  const asIs = !decided.rewrite && !item.item.program.rewrite
-  const used = decided.rewrite ? applied(item.ask, decided.rewrite) : item.ask
-  const { hash: actionHash, argumentsHash } = asIs ? item.intent : hashesOf(intentOf(used, item.who, call))
-  return signPermit(signer, {
-    tenant: call.identifier,
-    evaluationId: decided.evaluationId,
-    principals: item.who.principals,
-    action: item.ask.action.name,
-    resource: item.ask.resource,
-    argumentsHash,
-    actionHash,
-    bundle: decided.bundle,
-    ...(decided.redeem && { redeem: true }),
-    issuedAt: decided.at,
-    expiresAt: decided.expiresAt,
-  })
-}
-
-/**
- * Enters deferred decisions where new facts find them: after the commit, and again where a retry replays one. Facts that
- * came since they were looked for wake them at once.
- */
-const enterWaits = async (reply: DecideReply, items: Item<Prepared>[], call: Call, deps: Deps): Promise<void> => {
-  const object = items[0]?.prepared.object.name
-  const waits = reply.flatMap((settled, at) => {
-    if (settled.kind !== 'decided' || settled.waitUntil === undefined || object === undefined) return []
-    const needs = items[at]?.prepared.item.wait?.needs.filter(({ name }) => settled.missing.includes(name)) ?? []
-    return [{ evaluationId: settled.evaluationId, object, until: settled.waitUntil, needs }]
-  })
-  if (object === undefined || waits.length === 0) return
-  try {
-    const came = await withDeadline(enter(deps.facts.db, call.tenant, waits, call.edge.now), WAIT_DEADLINE_MS)
-    if (came.length > 0) await wakeAt(deps.agents, object, came)
-  } catch (error) {
-    console.warn(`waits at ${object} are found by asking alone: ${error}`)
-  }
-}
-
-const WAIT_DEADLINE_MS = 2_000
-
-/** Enters what was permitted where the facts that will tell its outcome find it. */
-const enterOutcomes = async (reply: DecideReply, items: Item<Prepared>[], call: Call, deps: Deps): Promise<void> => {
-  const awaited = reply.flatMap((settled, at) => {
-    const { telling, ask, object } = items[at]?.prepared ?? {}
-    if (settled.kind !== 'decided' || settled.expiresAt === undefined || !telling || !ask || !object) return []
-    const { evaluationId, receipt, at: decidedAt } = settled
-    return [{ evaluationId, action: ask.action.name, object: object.name, seq: receipt.seq, ...telling, decidedAt }]
-  })
-  if (awaited.length === 0) return
-  const { tenant, bundle, edge } = call
-  const io = { db: deps.facts.db, agents: deps.agents, tenant, bundle, now: edge.now }
-  try {
-    await withDeadline(awaitOutcomes(awaited, io), WAIT_DEADLINE_MS)
-  } catch (error) {
-    console.warn(`outcomes that facts tell are found by asking alone: ${error}`)
-  }
-}
-
-const waitAt = ({ evaluationId }: Decided, { who: { principals } }: Prepared, { identifier }: Call): string => {
-  const { type, id } = principals.actor
-  return [identifier, 'v1', 'waits', ...[type, id, evaluationId].map(encodeURIComponent)].join('/')
-}
-
-/** Agents are told what contradicts them where the declaration lets them know. */
-export const tellsOf =
-  ({ caller, bundle }: Pick<Call, 'caller' | 'bundle'>): Tells =>
-  name =>
-    caller.roles.some(role => role === 'pep' || role === 'admin' || role === 'auditor') ||
-    bundle.facts.declared.get(name)?.disclose === true
-
-const explains = ({ caller, bundle }: Call): boolean =>
-  bundle.settings.explain_to_agents ||
-  caller.roles.some(role => role === 'pep' || role === 'admin' || role === 'auditor')
-
-type Unrecorded = Parameters<typeof unrecorded>[0]
-
-const closed = (reason: Unrecorded, { item }: Prepared, { edge, bundle }: Call): Answer =>
-  unrecorded(reason, {
-    evaluationId: item.evaluationId,
-    now: edge.now,
-    bundle: bundle.hash,
-    ...(reason === 'overloaded' && { retryAfter: 1 }),
-  })
