@@ -29,6 +29,7 @@ import { type Place, placeOf } from './tenant.ts'
 import { together } from './together.ts'
 import { token } from './token.ts'
 import type { AppEnv, Parts } from './types.ts'
+import { votes } from './votes.ts'
 import { waits } from './waits.ts'
 import { webhooks } from './webhooks.ts'
 import { wellKnown } from './well-known.ts'
@@ -82,6 +83,7 @@ export const createApp = (given: Pick<Parts, 'now' | 'source'> & Partial<Parts>)
   app.route('/', access)
   app.route('/', requests)
   app.route('/', justification)
+  app.route('/', votes)
   app.route('/', escalations)
   app.route('/', approvals)
   app.route('/', together)
