@@ -8,7 +8,7 @@ import { parseDuration } from '../policy/rate.ts'
 import { command } from './command.ts'
 import { DEVELOPMENT_ISSUER, issuerKey } from './development.ts'
 import { CommandError, exit } from './exit.ts'
-import { originNamed, tenantNamed } from './target.ts'
+import { originNamed, originOption, tenantNamed, tenantOption } from './target.ts'
 import { parseUid } from './uid.ts'
 
 const MAX_TTL_MS = 86_400_000
@@ -29,8 +29,8 @@ export const attest = command({
     source: { type: 'string', value: 'ID', help: 'the source of record that speaks' },
     agent: { type: 'string', value: 'UID', help: 'the one agent that may present it (default: any)' },
     ttl: { type: 'string', value: 'TIME', help: 'how long it holds: 90s, 5m, 8h (default 5m)' },
-    tenant: { type: 'string', value: 'NAME', help: 'the tenant (default acme)' },
-    origin: { type: 'string', value: 'URL', help: 'the origin of the Worker (default http://127.0.0.1:8787)' },
+    ...tenantOption,
+    ...originOption,
     key: { type: 'string', value: 'FILE', help: "the source's own private key, a JWK with kid and alg; needs --iss" },
     iss: { type: 'string', value: 'ISSUER', help: 'whose key that is, as tenant.json has it' },
     sub: { type: 'string', value: 'NAME', help: 'the subject, where the issuer tells sources by it' },

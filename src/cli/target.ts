@@ -17,6 +17,10 @@ export const tenantOption = {
   tenant: { type: 'string', value: 'NAME', help: 'the tenant (default acme)' },
 } as const
 
+export const originOption = {
+  origin: { type: 'string', value: 'URL', help: 'the origin of the Worker (default http://127.0.0.1:8787)' },
+} as const
+
 export const writerOptions = {
   by: { type: 'string', value: 'NAME', help: 'who does it, for the history (default: your user name)' },
   note: { type: 'string', value: 'TEXT', help: 'why, for the history' },

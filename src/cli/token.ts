@@ -9,7 +9,7 @@ import { roles } from '../policy/roles.ts'
 import { command } from './command.ts'
 import { DEVELOPMENT_ISSUER, issuerKey } from './development.ts'
 import { CommandError, exit } from './exit.ts'
-import { originNamed, tenantNamed } from './target.ts'
+import { originNamed, originOption, tenantNamed, tenantOption } from './target.ts'
 import { parseUid, parseUids } from './uid.ts'
 
 const MAX_TTL_MS = 86_400_000
@@ -28,9 +28,9 @@ export const token = command({
     session: { type: 'string', value: 'ID', help: 'the session' },
     admit: { type: 'boolean', help: "let agents and users in that the bundle's entities don't list" },
     sub: { type: 'string', value: 'NAME', help: 'the subject (default: the agent, else the role)' },
-    tenant: { type: 'string', value: 'NAME', help: 'the tenant (default acme)' },
+    ...tenantOption,
     ttl: { type: 'string', value: 'TIME', help: 'how long it lives: 90s, 15m, 8h (default 15m)' },
-    origin: { type: 'string', value: 'URL', help: 'the origin of the Worker (default http://127.0.0.1:8787)' },
+    ...originOption,
   },
   examples: [
     `token --agent 'Agent::"support-bot"' --user 'User::"ada"' --session s1`,

@@ -4,12 +4,12 @@ import * as v from 'valibot'
 import type { Role } from '../../policy/roles.ts'
 import { DEVELOPMENT_ISSUER, issuerKey, issuerKeyPath } from '../development.ts'
 import { CommandError, exit } from '../exit.ts'
-import { originNamed, tenantNamed } from '../target.ts'
+import { originNamed, tenantNamed, tenantOption } from '../target.ts'
 
 /** The options of every command that asks a running Worker. */
 export const clientOptions = {
   url: { type: 'string', value: 'URL', help: 'where the Worker is (default http://127.0.0.1:8787)' },
-  tenant: { type: 'string', value: 'NAME', help: 'the tenant (default acme)' },
+  ...tenantOption,
   token: {
     type: 'string',
     value: 'JWT',
