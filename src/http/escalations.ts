@@ -22,7 +22,7 @@ import {
 } from './escalation-answer.ts'
 import { readingOf } from './opened.ts'
 import { problem } from './problem.ts'
-import { escalationAt } from './requests.ts'
+import { stateAt } from './requests.ts'
 import { Time, timeText } from './time.ts'
 import type { AppEnv } from './types.ts'
 
@@ -126,13 +126,7 @@ const groupsSeen = (c: Context<AppEnv>): string[] | 'all' => {
   return caller.approver ? groupsOfApprover(caller.approver, bundle) : []
 }
 
-/** What stands at a task. */
-export const stateAt = async (c: Context<AppEnv>, task: string): Promise<EscalationState | undefined> =>
-  TASK.test(task) ? escalationAt(c, task).state() : undefined
-
-const TASK = /^[\w-]{43}$/
-
-/** The same, for those who may see it. */
+/** What stands at a task, for those who may see it. */
 export const seenAt = async (c: Context<AppEnv>, task: string): Promise<EscalationState | undefined> => {
   const state = await stateAt(c, task)
   const mine = groupsSeen(c)

@@ -54,7 +54,6 @@ const Cancel = v.object({
   comment: v.optional(v.pipe(v.string(), v.maxLength(2_000))),
 })
 
-const TASK = /^[\w-]{43}$/
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/
 /** The longest that a status call waits for news, in seconds. */
 const MOST_WAIT = 25
@@ -186,6 +185,12 @@ async function cancel(c: Context<AppEnv>): Promise<Response> {
 export const escalationAt = (c: Context<AppEnv>, task: string) =>
   c.env.ESCALATION.getByName(nameOf('escalation', c.var.place.tenant, task))
 
+/** What stands at a task, whoever asks. */
+export const stateAt = async (c: Context<AppEnv>, task: string): Promise<EscalationState | undefined> =>
+  TASK.test(task) ? escalationAt(c, task).state() : undefined
+
+const TASK = /^[\w-]{43}$/
+
 const opened = async (c: Context<AppEnv>, call: OpenCall): Promise<EscalationState> =>
   escalationAt(c, call.task).open(call)
 
@@ -221,8 +226,7 @@ const cancelAll = async (c: Context<AppEnv>, states: EscalationState[], call: Ca
 
 /** The task of the path, if this caller may deal with it. To all others there is none. */
 const taskAt = async (c: Context<AppEnv>): Promise<EscalationState | Refusal> => {
-  const task = c.req.param('task') ?? ''
-  const state: EscalationState | undefined = TASK.test(task) ? await escalationAt(c, task).state() : undefined
+  const state = await stateAt(c, c.req.param('task') ?? '')
   if (!state || !maySee(c, state)) return refusal(404, 'unknown_task')
   return isGone(c, state) ? refusal(410, 'task_expired') : state
 }
