@@ -1,5 +1,5 @@
+import type { Reason } from '../decision/reasons.ts'
 import { type Handler, plan } from '../durable/due.ts'
-import type { Reason } from '../reasons.ts'
 import { approvalFor } from './approvals.ts'
 import type { BeginCall, DelegateCall, DelegateReply, Reclaimed } from './calls/delegate.ts'
 import { append } from './chain.ts'

@@ -1,6 +1,6 @@
+import type { Reason } from '../decision/reasons.ts'
 import { contentHash, sha256 } from '../durable/hash.ts'
 import { inOrder, jcs } from '../durable/jcs.ts'
-import type { Reason } from '../reasons.ts'
 import type { Outcome } from '../settle/outcome.ts'
 import type { Quota } from '../settle/quota.ts'
 

@@ -5,10 +5,10 @@ import { AccessRequest } from '../escalation/requestable.ts'
 import type { LoadedFacts } from '../facts/load.ts'
 import { type ClaimRecord, unknownFact } from '../facts/record.ts'
 import { origins, verdicts } from '../facts/verdict.ts'
-import { reasons } from '../reasons.ts'
 import { outcomes } from '../settle/outcome.ts'
 import type { Quota } from '../settle/quota.ts'
 import { Obligation, obligationsOf, rewriteObligations } from './obligations.ts'
+import { reasons } from './reasons.ts'
 import type { Refusal } from './refusal.ts'
 
 const Reason = v.picklist(Object.keys(reasons) as (keyof typeof reasons)[])

@@ -1,4 +1,4 @@
-import type { Reason } from '../reasons.ts'
+import type { Reason } from './reasons.ts'
 
 /** Why a call, or one item of a batch, got no decision. Nothing was judged and nothing is on record. */
 export type Refusal = {

@@ -4,9 +4,9 @@ import type { Caller } from '../identity/caller.ts'
 import type { Grant } from '../identity/grant.ts'
 import type { PrincipalChain } from '../identity/principals.ts'
 import type { LoadedBundle } from '../policy/load.ts'
-import type { Reason } from '../reasons.ts'
 import { statedBy } from './act.ts'
 import type { Ask } from './ask.ts'
+import type { Reason } from './reasons.ts'
 import { isRefusal, type Refusal, refusal } from './refusal.ts'
 
 /** Whose action is judged, and whether the caller's word about it counts. */

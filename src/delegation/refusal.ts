@@ -1,5 +1,5 @@
+import type { Reason } from '../decision/reasons.ts'
 import type { taskOf } from '../escalation/task.ts'
-import type { Reason } from '../reasons.ts'
 
 /** RFC 6749, 5.2; RFC 8628, 3.5; RFC 8693, 2.2.2; RFC 9396, 5; RFC 9449, 5 and 8. */
 export type OAuthError =

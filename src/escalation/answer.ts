@@ -1,6 +1,6 @@
 import type { EntityUid } from '../cedar/json.ts'
+import type { Reason } from '../decision/reasons.ts'
 import type { Reading } from '../facts/find.ts'
-import type { Reason } from '../reasons.ts'
 import { groupsOfApprover, mayApprove } from './approver.ts'
 import type { EscalationState, Status, VoteCall } from './call.ts'
 import type { EscalationObject } from './object.ts'

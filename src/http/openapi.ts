@@ -1,6 +1,6 @@
 import type { Hono } from 'hono'
 import { openAPIRouteHandler } from 'hono-openapi'
-import { reasons } from '../reasons.ts'
+import { reasons } from '../decision/reasons.ts'
 import type { AppEnv } from './types.ts'
 
 /** Describes the API to machines (OpenAPI 3.1), from what each route says of itself. */

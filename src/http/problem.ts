@@ -1,6 +1,6 @@
+import { type Reason, reasons } from '../decision/reasons.ts'
 import type { Refusal } from '../decision/refusal.ts'
 import { proofAlgorithms } from '../identity/dpop.ts'
-import { type Reason, reasons } from '../reasons.ts'
 
 /** A refusal as problem details (RFC 9457). `reason` is the code to switch on; `type` names it for those who follow links. */
 export const problem = ({ status, reason, pointer, detail, retryAfter }: Refusal): Response => {

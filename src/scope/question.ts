@@ -9,6 +9,7 @@ import type { Deps } from '../decision/decide.ts'
 import { lineageIn, takenFrom } from '../decision/lineage.ts'
 import type { Unsettled } from '../decision/object.ts'
 import { objectOf } from '../decision/prepare.ts'
+import type { Reason } from '../decision/reasons.ts'
 import { recordOf } from '../decision/record.ts'
 import { type Refusal, refusal } from '../decision/refusal.ts'
 import { objectFor, subjectsOf } from '../decision/sealed.ts'
@@ -16,7 +17,6 @@ import { linkedOf, sessionOf } from '../decision/step.ts'
 import { targetsOf } from '../decision/targets.ts'
 import type { Who } from '../decision/who.ts'
 import { nameOf, shardOf } from '../durable/names.ts'
-import type { Reason } from '../reasons.ts'
 
 /** What of a call a question needs. */
 export type Asked = Omit<Call, 'idempotency' | 'stop' | 'identifier'>

@@ -1,7 +1,7 @@
 import type { ApprovalUse, Body, Obliged, Pointed, RefusedBy, Sealed, SecretsText } from '../../audit/receipt.ts'
+import type { Reason } from '../../decision/reasons.ts'
 import type { ClaimRecord } from '../../facts/record.ts'
 import type { Lineage } from '../../identity/lineage.ts'
-import type { Reason } from '../../reasons.ts'
 import type { Outcome } from '../../settle/outcome.ts'
 import type { Program } from '../../settle/program.ts'
 import type { Quota } from '../../settle/quota.ts'

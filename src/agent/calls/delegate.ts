@@ -1,6 +1,6 @@
 import type { Body, Secrets } from '../../audit/receipt.ts'
+import type { Reason } from '../../decision/reasons.ts'
 import type { Lineage } from '../../identity/lineage.ts'
-import type { Reason } from '../../reasons.ts'
 import type { Binding, StepUp } from './approvals.ts'
 import type { ProofClaim } from './decide.ts'
 import type { Epoch } from './kills.ts'

@@ -1,5 +1,5 @@
 import type { Body, Secrets } from '../../audit/receipt.ts'
-import type { Reason } from '../../reasons.ts'
+import type { Reason } from '../../decision/reasons.ts'
 import type { Program } from '../../settle/program.ts'
 import type { ScopeProgram } from '../../settle/scope.ts'
 import type { DecideCall, Refused, Step } from './decide.ts'
