@@ -41,11 +41,17 @@ export const requestsOf = async (json: unknown, deps: RequestDeps): Promise<Open
     const wanted = { ...requested_access, ...v.parse(v.optional(Members, {}), item.requested_access) }
     const single = { ...shared, resource: item.resource, action: item.action, denial: own, requested_access: wanted }
     const call = await requestOf(single, deps, `/items/${index}`)
-    if (isRefusal(call))
-      return { ...call, pointer: `/items/${index}${(call.pointer ?? '').replace(/^\/items\/\d+/, '')}` }
+    if (isRefusal(call)) return { ...call, pointer: pointerIn(index, call) }
     calls.push(call)
   }
   return calls
+}
+
+/** What is wrong with one item, in the bundle: what all items share stands beside them. */
+const pointerIn = (index: number, { pointer = '' }: Refusal): string => {
+  const item = `/items/${index}`
+  const own = pointer.startsWith(item) ? pointer.slice(item.length) : pointer
+  return own === '' || /^\/(resource|action|denial|requested_access)\b/.test(own) ? `${item}${own}` : own
 }
 
 /** The bundle as a PEP sees it: how each item stands, and what that comes to. */

@@ -9,6 +9,7 @@ import { nameOf } from '../durable/names.ts'
 import { BUNDLE, bundleTask, isBundle, newBundle, requestsOf } from '../escalation/bundle.ts'
 import type { CancelCall, EscalationState, OpenCall } from '../escalation/call.ts'
 import { type RequestDeps, requestOf, takeKeyFor } from '../escalation/request.ts'
+import { isOver } from '../escalation/state.ts'
 import { bundleAt, keepBundle } from '../escalation/store.ts'
 import { Submission } from '../escalation/submission.ts'
 import { actsFor, taskOf } from '../escalation/task.ts'
@@ -122,13 +123,13 @@ export const requests = new Hono<AppEnv>()
       if (wait !== undefined && !(/^\d{1,2}$/.test(wait) && Number(wait) <= MOST_WAIT)) {
         return problem(refusal(400, 'malformed_request', { pointer: '/wait', detail: `0 to ${MOST_WAIT} seconds` }))
       }
+      const ms = wait === undefined ? undefined : Number(wait) * 1000
       const bundle = await bundleOf(c)
-      if (bundle) return isRefusal(bundle) ? problem(bundle) : c.json(await showBundle(c, bundle))
-      const found = await taskAt(c)
-      if (isRefusal(found)) return problem(found)
-      const state =
-        wait === undefined ? found : await escalationAt(c, found.open.task).settled({ ms: Number(wait) * 1000 })
-      const shown = await show(c, state ?? found)
+      if (bundle && isRefusal(bundle)) return problem(bundle)
+      const shown = bundle
+        ? await showBundle(c, ms === undefined ? bundle : await nextOf(c, bundle, ms))
+        : await showTask(c, ms)
+      if (isRefusal(shown)) return problem(shown)
       return c.json(shown, 200, shown.task.status === 'pending' && wait === undefined ? { 'retry-after': '5' } : {})
     },
   )
@@ -216,12 +217,29 @@ const showBundle = async (c: Context<AppEnv>, states: EscalationState[]) => {
   })
 }
 
+/** The bundle as it is once one of its items that wait now is over, or the time is. */
+const nextOf = async (c: Context<AppEnv>, states: EscalationState[], ms: number): Promise<EscalationState[]> => {
+  const waiting = states.filter(({ status }) => !isOver(status))
+  if (waiting.length === 0) return states
+  await Promise.race(waiting.map(({ open }) => escalationAt(c, open.task).settled({ ms })))
+  const now = await bundleOf(c)
+  return now && !isRefusal(now) ? now : states
+}
+
 /** Whatever still waits; what is over stays as it is. */
 const cancelAll = async (c: Context<AppEnv>, states: EscalationState[], call: CancelCall): Promise<Response> => {
   const replies = await Promise.all(states.map(async ({ open }) => escalationAt(c, open.task).cancel(call)))
   if (replies.every(({ kind }) => kind === 'refused')) return problem(refusal(409, 'invalid_task_state'))
   const now = await bundleOf(c)
   return now && !isRefusal(now) ? c.json(await showBundle(c, now)) : problem(refusal(404, 'unknown_task'))
+}
+
+/** The task of the path, once it is over or the time is. */
+const showTask = async (c: Context<AppEnv>, ms: number | undefined) => {
+  const found = await taskAt(c)
+  if (isRefusal(found)) return found
+  const state = ms === undefined ? found : await escalationAt(c, found.open.task).settled({ ms })
+  return show(c, state ?? found)
 }
 
 /** The task of the path, if this caller may deal with it. To all others there is none. */

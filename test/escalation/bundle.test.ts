@@ -81,6 +81,62 @@ describe('a bundle', () => {
     ])
   })
 
+  it('holds its answer back until an item of it is over, and says when to come again otherwise', async () => {
+    const desk = await createDesk()
+    const body = await bundled(desk, 600, 700)
+    const { task } = await requested(desk, body)
+    const [one = '', two = ''] = await tasksOf(desk, body)
+    const path = `/access/v1/requests/${task.id}`
+    const now = await desk.send('GET', path, undefined, { token: desk.clerk })
+    expect(now.headers.get('retry-after')).toBe('5')
+    for (const [item, status] of [
+      [one, 'pending'],
+      [two, 'approved'],
+    ] as const) {
+      const waiting = desk.send('GET', `${path}?wait=25`, undefined, { token: desk.clerk })
+      const first = await Promise.race([waiting, scheduler.wait(300).then(() => 'it waits')])
+      expect(first).toBe('it waits')
+      await desk.vote(item, 'fay')
+      const answer = await waiting
+      expect(answer.headers.get('retry-after')).toBeNull()
+      expect(((await answer.json()) as Bundle).task.status).toBe(status)
+    }
+    // what is over has nothing to wait for
+    expect((await desk.send('GET', `${path}?wait=25`, undefined, { token: desk.clerk })).status).toBe(200)
+  })
+
+  it('is listed whole, page by page, although its items were opened in one moment', async () => {
+    const desk = await createDesk()
+    const body = await bundled(desk, 600, 700, 800)
+    await requested(desk, body)
+    const tasks = await tasksOf(desk, body)
+    for (const task of tasks) await desk.later(task, 10)
+    const token = await desk.token({ roles: ['admin'] })
+    const seen: string[] = []
+    let query = '?limit=1'
+    for (let pages = 0; pages < 5 && query !== ''; pages++) {
+      const response = await desk.send('GET', `/v1/escalations${query}`, undefined, { token })
+      const page: { escalations: { task: string }[]; next_before?: string } = await response.json()
+      seen.push(...page.escalations.map(({ task }) => task))
+      query = page.next_before === undefined ? '' : `?limit=1&before=${encodeURIComponent(page.next_before)}`
+    }
+    expect(seen.toSorted()).toEqual(tasks.toSorted())
+  })
+
+  it('points to where it is wrong: at an item, or at what all of them share', async () => {
+    const desk = await createDesk()
+    const { subject, items } = await bundled(desk, 600, 700)
+    const pointerOf = async (wrong: object) => (await (await desk.request(wrong)).json<{ pointer: string }>()).pointer
+    expect(await pointerOf({ items })).toBe('/subject')
+    expect(await pointerOf({ items: items.map(item => ({ ...item, subject })) })).toBe('/subject')
+    expect(await pointerOf({ subject, items, context: [] })).toBe('/context')
+    const [one, two] = items
+    expect(await pointerOf({ subject, items: [one, { ...two, action: {} }] })).toBe('/items/1/action/name')
+    expect(await pointerOf({ subject, items: [one, { ...two, denial: { expires_at: 1 } }] })).toBe(
+      '/items/1/denial/expires_at',
+    )
+  })
+
   it('is refused whole where one item is not covered by its denial', async () => {
     const desk = await createDesk()
     const body = await bundled(desk, 600, 700)

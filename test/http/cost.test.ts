@@ -84,6 +84,18 @@ const requested = async () => {
   return { desk, ...(await desk.requested(refund(600))) }
 }
 
+/** Asks for the task of two requests that were made as one. */
+const gathered = async (tally: Tally, query = '') => {
+  const desk = await createDesk()
+  const [one, two] = [submission(await desk.denied(refund(600))), submission(await desk.denied(refund(700)))]
+  const items = [one, two].map(({ denial }, index) => ({ ...refund(600 + 100 * index), denial }))
+  const { subject } = refund(600)
+  const response = await desk.request({ subject, items })
+  const { task } = await response.json<{ task: { id: string } }>()
+  const sending = { token: desk.clerk, send: tally.send }
+  return () => desk.send('GET', `/access/v1/requests/${task.id}${query}`, undefined, sending)
+}
+
 /** A tenant whose decision is in D1, and in the log under a checkpoint. */
 const logged = async (tally: Tally, role = 'auditor') => {
   const world = await bank()
@@ -193,6 +205,16 @@ const cases: Case[] = [
       const sending = { token: desk.clerk, send: tally.send }
       return twice(tally, () => desk.send('GET', `/access/v1/requests/${task}?wait=0`, undefined, sending))
     },
+  },
+  {
+    row: 'task',
+    also: { told: 'of two requests', counts: [2, 0, 1, 0] },
+    run: async tally => twice(tally, await gathered(tally)),
+  },
+  {
+    row: 'task',
+    also: { told: 'of two requests, until something happens', counts: [6, 0, 2, 0] },
+    run: async tally => twice(tally, await gathered(tally, '?wait=0')),
   },
   {
     row: 'task',
