@@ -64,6 +64,9 @@ const deliveryRow = ({ open }: EscalationState, { id, webhook, event, status, at
   at,
 })
 
+/** An escalation's place in a list: those of one request for several are opened in one moment. */
+export type Place = { at: number; task: string }
+
 /** Escalations of a tenant, the newest first. */
 export const listed = (
   db: D1Database,
@@ -76,7 +79,7 @@ export const listed = (
     limit,
   }: {
     status?: Status
-    before?: number
+    before?: Place
     agent?: string
     action?: string
     limit: number
@@ -91,7 +94,7 @@ export const listed = (
         status === undefined ? undefined : eq(escalations.status, status),
         agent === undefined ? undefined : eq(escalations.agent, agent),
         action === undefined ? undefined : eq(escalations.action, action),
-        before === undefined ? undefined : lt(escalations.openedAt, before),
+        before && sql`(${escalations.openedAt}, ${escalations.task}) < (${before.at}, ${before.task})`,
       ),
     )
     .orderBy(desc(escalations.openedAt), desc(escalations.task))

@@ -7,7 +7,7 @@ import { isRefusal, refusal } from '../decision/refusal.ts'
 import { groupsOfApprover } from '../escalation/approver.ts'
 import type { EscalationState } from '../escalation/call.ts'
 import { sightOf } from '../escalation/sight.ts'
-import { listed, loadSince } from '../escalation/store.ts'
+import { listed, loadSince, type Place } from '../escalation/store.ts'
 import { groupsOf } from '../policy/escalation.ts'
 import { authenticated } from './authenticated.ts'
 import { inQuery, json, problems } from './describe.ts'
@@ -23,7 +23,7 @@ import {
 import { readingOf } from './opened.ts'
 import { problem } from './problem.ts'
 import { stateAt } from './requests.ts'
-import { Time, timeText } from './time.ts'
+import { timeText } from './time.ts'
 import type { AppEnv } from './types.ts'
 
 const Load = v.strictObject({
@@ -32,10 +32,19 @@ const Load = v.strictObject({
     '7',
   ),
 })
+/** A time, or a place in the list: a time and the task of it. */
+const Before = v.pipe(
+  v.string(),
+  v.check(text => v.is(Moment, text.split(',')[0]), 'a time such as 2026-11-25T09:00:00Z, or what `next_before` said'),
+  v.transform((text): Place => {
+    const [time = '', task = ''] = text.split(',')
+    return { at: Date.parse(time), task }
+  }),
+)
 const Query = v.strictObject({
   status: v.optional(v.picklist(statuses)),
   agent: v.optional(EntityText),
-  before: v.optional(Moment),
+  before: v.optional(Before),
   limit: v.optional(
     v.pipe(v.string(), v.regex(/^[1-9]\d{0,2}$/, '1 to 200'), v.transform(Number), v.maxValue(200, 'at most 200')),
     '50',
@@ -56,7 +65,7 @@ const Told = v.object({
 const Page = v.object({
   escalations: v.array(ListedAnswer),
   /** What to give as `before` for the next page. */
-  next_before: v.optional(Time),
+  next_before: v.optional(v.string()),
 })
 
 const looking = authenticated(['approver', 'admin', 'auditor'])
@@ -79,14 +88,14 @@ export const escalations = new Hono<AppEnv>()
         limit,
         ...(status && { status }),
         ...(agent !== undefined && { agent }),
-        ...(before !== undefined && { before: Date.parse(before) }),
+        ...(before && { before }),
       })
       const mine = groupsSeen(c)
       const seen = rows.filter(row => mine === 'all' || groupsIn(row).some(group => mine.includes(group)))
       const last = rows.length === limit ? rows.at(-1) : undefined
       return c.json({
         escalations: seen.map(listedAnswer),
-        ...(last && { next_before: timeText(last.openedAt) }),
+        ...(last && { next_before: `${timeText(last.openedAt)},${last.task}` }),
       } satisfies v.InferOutput<typeof Page>)
     },
   )
