@@ -506,6 +506,29 @@ describe('what is warned of', () => {
   })
 })
 
+it('reads nothing through a link to a folder, which it says, and is not caught by one that leads to itself', async () => {
+  const { dir, remove } = makeFolder()
+  const elsewhere = makeFolder({
+    'rules.cedar': '@id("linked") forbid (principal, action, resource);',
+  })
+  try {
+    symlinkSync(elsewhere.dir, join(dir, 'linked'))
+    symlinkSync('.', join(dir, 'again'))
+    const { bundle, diagnostics } = await compile(dir)
+    expect(Object.keys(bundle?.policies.staticPolicies ?? {})).toEqual(['view-all'])
+    expect(diagnostics.map(({ message }) => relative(dir, message))).toEqual([
+      'again is not read: it is a link to a folder',
+      'linked is not read: it is a link to a folder',
+    ])
+    symlinkSync('circle', join(dir, 'circle'))
+    const broken = await compile(dir)
+    expect(broken.diagnostics.map(({ message }) => relative(dir, message))).toContain('circle is not a file')
+  } finally {
+    remove()
+    elsewhere.remove()
+  }
+})
+
 it('reads a linked file as what it leads to, and says where a link leads nowhere', async () => {
   const { dir, remove } = makeFolder()
   const elsewhere = makeFolder({

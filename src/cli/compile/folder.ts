@@ -1,5 +1,5 @@
-import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { join, relative, sep } from 'node:path'
+import { lstatSync, readdirSync, readFileSync, type Stats, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { type Diagnostic, error, warning } from './diagnostic.ts'
 import type { SourceText } from './source-text.ts'
 
@@ -20,12 +20,10 @@ export const readFolder = (dir: string): Folder => {
     return { policies: [], diagnostics: [error(`${dir} is not a folder`)] }
   }
   const folder: Folder = { policies: [], diagnostics: [] }
-  const paths = readdirSync(dir, { recursive: true, withFileTypes: true })
-    .map(entry => relative(dir, join(entry.parentPath, entry.name)).split(sep).join('/'))
-    .filter(path => !path.split('/').some(part => part.startsWith('.') || part === 'node_modules'))
+  const paths = pathsBelow(dir)
     .filter(path => {
       // A link counts as what it leads to.
-      const is = statSync(join(dir, path), { throwIfNoEntry: false })
+      const is = statOf(join(dir, path))
       if (is?.isFile()) return true
       if (!is?.isDirectory() || /\.(cedar|cedarschema|json)$/.test(path))
         folder.diagnostics.push(error(`${join(dir, path)} is not a file`))
@@ -60,4 +58,21 @@ export const readFolder = (dir: string): Folder => {
     folder.diagnostics.push(error(`${dir} has no policies`, { hint: 'write them into files named *.cedar' }))
   }
   return folder
+}
+
+/** Whether Node's own walk goes through links to folders depends on its version, and what is pushed must not. */
+const pathsBelow = (dir: string, under = ''): string[] =>
+  readdirSync(join(dir, under), { withFileTypes: true }).flatMap(entry => {
+    if (entry.name.startsWith('.') || entry.name === 'node_modules') return []
+    const path = `${under}${entry.name}`
+    return entry.isDirectory() ? [path, ...pathsBelow(dir, `${path}/`)] : path
+  })
+
+/** Of a link that leads to itself there is nothing to be said either. */
+const statOf = (path: string): Stats | undefined => {
+  try {
+    return statSync(path)
+  } catch {
+    return undefined
+  }
 }
