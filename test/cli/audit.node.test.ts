@@ -11,6 +11,7 @@ import { checkpointText, signatureTypes, verifierOf, vkeyOf, writeNote } from '.
 import { leafHash, treeHash } from '../../src/audit/log/tree.ts'
 import { commitment, type Head, nextReceipt, type StoredReceipt } from '../../src/audit/receipt.ts'
 import { exportRecord } from '../../src/cli/audit/export.ts'
+import { tail } from '../../src/cli/audit/tail.ts'
 import { verifyExport } from '../../src/cli/audit/verify.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'countersign-audit-'))
@@ -126,8 +127,19 @@ const server = createServer((request, response) => {
   if (path.endsWith('/v1/log')) response.end(JSON.stringify({ checkpoint: header.checkpoint, keys: header.keys }))
   else if (path.endsWith('/v1/log/bundles/0'))
     response.end([bundle, ...lines].map(line => `${JSON.stringify(line)}\n`).join(''))
-  else response.writeHead(404).end('{}')
+  else if (path.endsWith('/v1/receipts')) {
+    const { seq, at } = { seq: 1, at: FROM }
+    const shown = { ...lines[0], agent: 'Agent::"bot"', seq, at }
+    const since = Date.parse(new URL(request.url ?? '', 'http://localhost').searchParams.get('since') ?? '')
+    const receipts = [
+      { ...shown, hash: 'then' },
+      { ...shown, hash: 'before', at: at - 30_000 },
+    ]
+    response.end(JSON.stringify({ receipts: receipts.filter(({ at: made }) => made >= since) }))
+    process.emit('SIGINT')
+  } else response.writeHead(404).end('{}')
 })
+const FROM = Date.UTC(2026, 10, 25, 9)
 let url = ''
 beforeAll(async () => {
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
@@ -173,4 +185,22 @@ it('events have what their schemas ask for', () => {
     resources: [{ name: 'Order::"0"', type: 'Order' }],
     metadata: { version: '1.5.0', product: { name: 'Countersign' }, uid: line.hash },
   })
+})
+
+it('what is to be read or written, and can’t be, is said, and is no end of the record', async () => {
+  const packed = join(dir, 'not-packed.ndjson.gz')
+  writeFileSync(packed, 'this is not packed')
+  await expect(run([packed, ...seen('none')])).rejects.toThrow(`${packed} can't be read: incorrect header check`)
+  await expect(run([dir, ...seen('none')])).rejects.toThrow(`${dir} is a folder`)
+  await expect(run([join(dir, 'nowhere'), ...seen('none')])).rejects.toThrow('there is no file')
+  const nowhere = join(dir, 'nowhere', 'record.ndjson')
+  const given = ['--url', url, '--token', 't', ...seen('none')]
+  await expect(run([nowhere, ...given], exportRecord)).rejects.toThrow(`${nowhere} can't be written: ENOENT`)
+})
+
+it('tail shows what came since the time that is named, and takes no other', async () => {
+  const since = (text: string) => run(['--since', text, '--json', '--url', url, '--token', 't'], tail)
+  const { said } = await since('2026-11-25T09:00:00Z')
+  expect(JSON.parse(said)).toMatchObject({ hash: 'then' })
+  await expect(since('yesterday')).rejects.toThrow('--since yesterday is not a time such as')
 })

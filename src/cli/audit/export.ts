@@ -55,11 +55,18 @@ export const exportRecord = command({
     const source = options.source ?? 'd1'
     const lines = linesOf(client, { format, from, source, seen: seenFile(options.seen) })
     const out = file === '-' ? process.stdout : createWriteStream(file, { mode: 0o600 })
-    if (file.endsWith('.gz')) await pipeline(Readable.from(lines), createGzip(), out)
-    else await pipeline(Readable.from(lines), out, { end: file !== '-' })
+    try {
+      if (file.endsWith('.gz')) await pipeline(Readable.from(lines), createGzip(), out)
+      else await pipeline(Readable.from(lines), out, { end: file !== '-' })
+    } catch (error) {
+      throw isOfSystem(error) ? new CommandError(`${file} can't be written: ${error.message}`, exit.usage) : error
+    }
     return exit.ok
   },
 })
+
+/** Everything else that can go wrong is told by whoever met it. */
+const isOfSystem = (error: unknown): error is NodeJS.ErrnoException => error instanceof Error && 'syscall' in error
 
 type Wanted = { format: Format; from: number; source: string; seen: string }
 

@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import * as v from 'valibot'
+import { Moment } from '../../decision/moment.ts'
 import { command } from '../command.ts'
 import { CommandError, exit } from '../exit.ts'
 import { clientFor, clientOptions } from './client.ts'
@@ -17,11 +19,11 @@ export const tail = command({
   },
   examples: ['audit tail --outcome deny'],
   run: async (_, options) => {
+    const from = options.since === undefined ? Date.now() - 10_000 : timeOf(options.since)
     const client = await clientFor(options)
     const { json, ...filters } = options
     const known = new Set<string>()
-    // agents' receipts arrive a little out of order, so a little is always read again
-    let since = Date.parse(options.since ?? '') || Date.now() - 10_000
+    let since = from
     let stopped = false
     process.once('SIGINT', () => {
       stopped = true
@@ -30,11 +32,17 @@ export const tail = command({
       const fresh: Receipt[] = []
       let cursor: string | undefined
       do {
-        const at = new Date(since - 60_000).toISOString()
-        const query = queryOf({ ...filters, since: at, limit: 200, ...(cursor !== undefined && { cursor }) })
+        // agents' receipts arrive a little out of order, so a little is always read again
+        const at = Math.max(from, since - 60_000)
+        const query = queryOf({
+          ...filters,
+          since: new Date(at).toISOString(),
+          limit: 200,
+          ...(cursor !== undefined && { cursor }),
+        })
         const page = await client.get(`/v1/receipts?${query}`, Page)
         if (!page) throw new CommandError('the Worker has no record of receipts', exit.failed)
-        fresh.push(...page.receipts.filter(({ hash, at: made }) => !known.has(hash) && made >= since - 60_000))
+        fresh.push(...page.receipts.filter(({ hash, at: made }) => !known.has(hash) && made >= at))
         cursor = page.next
       } while (cursor !== undefined)
       for (const receipt of fresh.reverse()) {
@@ -47,3 +55,8 @@ export const tail = command({
     return exit.ok
   },
 })
+
+const timeOf = (text: string): number => {
+  if (!v.is(Moment, text)) throw new CommandError(`--since ${text} is not a time such as 2026-11-25T09:00:00Z`)
+  return Date.parse(text)
+}
