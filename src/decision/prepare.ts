@@ -23,7 +23,7 @@ import { linksOf } from './links.ts'
 import { recordOf } from './record.ts'
 import { isRefusal, type Refusal } from './refusal.ts'
 import { type Judged, rewritten } from './rewrite.ts'
-import { linkedOf, misnamedSession, stepOf } from './step.ts'
+import { linkedOf, misnamedSession, sessionOf, stepOf } from './step.ts'
 import { targetsOf } from './targets.ts'
 import { type Gathered, needsOf, untrue } from './truth.ts'
 import { argumentsType, environmentNames, knowing, what } from './what.ts'
@@ -149,7 +149,7 @@ const bindingOf = (
 ): Binding => {
   const members = asserts ? environmentNames(ask.action.name, bundle.schema).filter(name => name !== 'ip') : []
   const contextMembers = members.filter(name => Object.hasOwn(ask.context ?? {}, name))
-  const { session } = caller
+  const session = sessionOf(ask, asserts, caller)
   const facts = truth ? shownFacts(truth) : []
   return {
     actionHash,
@@ -157,7 +157,7 @@ const bindingOf = (
     contextMembers,
     intent,
     ...(facts.length > 0 && { facts }),
-    ...(session !== undefined && { session }),
+    ...(session !== '' && { session }),
   }
 }
 

@@ -8,6 +8,7 @@ import { assertedIn } from './act.ts'
 import type { Ask } from './ask.ts'
 import type { Edge } from './call.ts'
 import type { Truth } from './known.ts'
+import { sessionOf } from './step.ts'
 import type { Who } from './who.ts'
 
 /**
@@ -49,6 +50,7 @@ export const recordOf = (
   if (more.edge.ip !== undefined && !asserts) personal.ip = more.edge.ip
   if (grants.length > 0) personal.grants = grants
   const secrets = salted(personal)
+  const session = sessionOf(ask, asserts, caller)
   const body: Body = {
     agent: bare(actor),
     ...(chain.length > 0 && { delegated_by: chain }),
@@ -58,7 +60,7 @@ export const recordOf = (
     now: more.edge.now,
     ...(groups.length > 0 && { groups }),
     roles: caller.roles,
-    ...(caller.session !== undefined && { session: caller.session }),
+    ...(session !== '' && { session }),
     ...(more.requestId !== undefined && { request_id: more.requestId }),
   }
   for (const [name, secret] of Object.entries(secrets)) body[name] = commitment(secret)

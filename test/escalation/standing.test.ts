@@ -36,6 +36,35 @@ it('it ends with its time, and says nothing in another session', async () => {
   expect((await desk.evaluate(refund(600), await desk.agent())).context.reason).toBe('approval_required')
 })
 
+it('the session that a gateway names is that of the request, of what is granted for it, and of the receipts', async () => {
+  const desk = await createDesk()
+  const pep = await desk.pepToken()
+  const asked = (session_id: string, amount = 600) => ({
+    ...refund(amount),
+    subject: { type: 'User', id: 'uma', properties: { act: { type: 'Agent', id: 'clerk' } } },
+    context: { session_id },
+  })
+  const { task } = await desk.requested(asked('s7'), {}, pep)
+  const url = await linkUrl(
+    await signer(env),
+    desk.identifier,
+    { task, approver: { type: 'User', id: 'fay' } },
+    { id: 'm1', at: clock.now(), until: clock.now() + 60_000 },
+  )
+  const page = await (await exports.default.fetch(new Request(url))).text()
+  expect(page).toContain('Also later ones in this session')
+  expect(page).not.toContain('named no session')
+  const granted = await desk.vote(task, 'fay', { vote: 'approve', standing: { session: true, max: 3, for: HOUR } })
+  expect(granted.status).toBe(200)
+  expect((await desk.evaluate(asked('s7'), pep)).decision).toBe(true)
+  expect((await desk.evaluate(asked('s8'), pep)).context.reason).toBe('approval_required')
+  // an agent's own word on it is a claim
+  const claimed = { ...refund(600), context: { session_id: 's7' } }
+  expect((await desk.evaluate(claimed)).context.reason).toBe('approval_required')
+  const decisions = (await desk.receipts()).filter(({ kind }) => kind === 'decision')
+  expect(decisions.map(({ body }) => JSON.parse(body).session)).toEqual(['s7', 's7', 's8', 's1'])
+})
+
 it('a value beyond the range is refused as such', async () => {
   const desk = await createDesk()
   const standing = { range: { argument: 'amount', min: 500, max: 700 }, max: 3, for: HOUR }
