@@ -70,6 +70,15 @@ export const publish = async (
       `Workers keep the bundle that they have; activation ${seq} stays unused, push again`,
     )
   }
+  // A push that takes long may be overtaken, and Workers that start anew would believe a pointer that went back.
+  const now = await pointerOf(wrangler, tenant)
+  if (now !== undefined && now.seq > seq) {
+    throw new CommandError(
+      `a later push was faster: activation ${now.seq} of ${tenant} is active already`,
+      exit.lost,
+      `activation ${seq} stays unused; push again if yours is still wanted`,
+    )
+  }
   const next: Pointer = { v: 1, seq, hash, pushed_at: row.pushed_at }
   await wrangler.kvPut(nameOf('pointer', tenant), jcs(next))
   return row

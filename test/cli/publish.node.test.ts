@@ -64,6 +64,26 @@ describe('a push', () => {
     },
   )
 
+  it('that a later one overtakes leaves the pointer to that one, and says so', async () => {
+    const { wrangler } = createDouble()
+    const active = await activeOf(wrangler, 'test')
+    let overtaken = false
+    const slow: Wrangler = {
+      ...wrangler,
+      kvPut: async (key, value) => {
+        await wrangler.kvPut(key, value)
+        if (overtaken) return
+        overtaken = true
+        await publish(wrangler, await activeOf(wrangler, 'test'), as(two, 'ben'))
+      },
+    }
+    await expect(publish(slow, active, as(one, 'ada'))).rejects.toMatchObject({
+      code: exit.lost,
+      message: expect.stringContaining('activation 2 of test is active already'),
+    })
+    expect((await activeOf(wrangler, 'test')).pointer).toMatchObject({ seq: 2, hash: two.hash })
+  })
+
   it('whose body does not come back as it was written leaves the pointer alone', async () => {
     const { wrangler, kv, writes } = createDouble()
     const lossy = {
