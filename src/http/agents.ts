@@ -63,6 +63,9 @@ const Agent = v.object({
   fork: v.optional(v.number()),
 })
 
+/** Without an id it is the one session of an agent that names none. */
+const OfSession = v.strictObject({ id: v.optional(v.string(), '') })
+
 const described = (summary: string) =>
   describeRoute({
     summary,
@@ -94,14 +97,16 @@ export const agents = new Hono<AppEnv>()
     '/v1/agents/:type/:id/session',
     describeRoute({
       summary: 'What a session is remembered by, step by step',
-      parameters: inQuery(v.object({ id: v.string() })),
-      responses: { 200: json('The session', TraceAnswer), ...problems(401, 403, 404) },
+      parameters: inQuery(OfSession),
+      responses: { 200: json('The session', TraceAnswer), ...problems(400, 401, 403, 404) },
     }),
     async c => {
+      const query = read(OfSession, c.req.query())
+      if (isRefusal(query)) return problem(query)
       const agent = agentOf(c)
       if (!known(c, agent)) return problem(refusal(404, 'not_found'))
       const object = c.env.AGENT.getByName((await actorAt(c, agent)).name)
-      const trace = await object.session(c.req.query('id') ?? '')
+      const trace = await object.session(query.id)
       return trace ? c.json(traceAnswer(trace)) : problem(refusal(404, 'not_found'))
     },
   )

@@ -28,7 +28,7 @@ const Place = v.object({
 
 const NONE = () => problem(refusal(404, 'not_found', { detail: 'the log has no checkpoint yet' }))
 
-const Query = v.object({ after: v.optional(v.pipe(v.string(), v.maxLength(256)), '') })
+const Query = v.strictObject({ after: v.optional(v.pipe(v.string(), v.maxLength(256)), '') })
 
 /** What an admin does to keep the record small, and whole. Each is called again until nothing is left to do. */
 export const keeping = new Hono<AppEnv>()

@@ -35,14 +35,14 @@ const readers: MiddlewareHandler<AppEnv> = async (c, next) => {
 const logFor = (c: Context<AppEnv>): LogReader => ({ bucket: c.env.RECORD, tenant: c.var.place.tenant })
 
 const Size = v.pipe(v.string(), v.regex(/^(0|[1-9]\d{0,15})$/, 'a number of leaves'), v.transform(Number))
-const BundleQuery = v.object({
+const BundleQuery = v.strictObject({
   /** The checkpoint's size, which the proofs lead to. */
   size: Size,
   /** Where the receipts are read: the record, or the objects that made them. */
   source: v.optional(v.picklist(['d1', 'agents']), 'd1'),
 })
-const Sizes = v.object({ from: Size, to: Size })
-const OfSize = v.object({ size: Size })
+const Sizes = v.strictObject({ from: Size, to: Size })
+const OfSize = v.strictObject({ size: Size })
 const Proof = v.object({ from: v.number(), to: v.number(), proof: v.array(v.string()) })
 const Included = v.object({
   /** Where the entry `{chain, hash, seq}` (JCS) stands in the log. */
@@ -157,7 +157,7 @@ export const log = new Hono<AppEnv>()
     }),
     auditors,
     async c => {
-      const query = read(v.object({ ...BundleQuery.entries, n: Size }), { ...c.req.query(), n: c.req.param('n') })
+      const query = read(v.strictObject({ ...BundleQuery.entries, n: Size }), { ...c.req.query(), n: c.req.param('n') })
       if (isRefusal(query)) return problem(query)
       const latest = await readLatest(logFor(c))
       if (!latest || query.size > latest.size) return problem(refusal(404, 'not_found'))

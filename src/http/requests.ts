@@ -59,6 +59,16 @@ const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/
 /** The longest that a status call waits for news, in seconds. */
 const MOST_WAIT = 25
 
+const Waiting = v.strictObject({
+  wait: v.optional(
+    v.pipe(
+      v.string(),
+      v.check(text => /^\d{1,2}$/.test(text) && Number(text) <= MOST_WAIT, `0 to ${MOST_WAIT} seconds`),
+      v.transform(Number),
+    ),
+  ),
+})
+
 const asking = authenticated(['agent', 'pep'])
 const looking = authenticated(['agent', 'pep', 'admin', 'auditor'])
 
@@ -114,16 +124,15 @@ export const requests = new Hono<AppEnv>()
     '/access/v1/requests/:task',
     describeRoute({
       summary: 'What became of it; with `wait`, as soon as something does',
-      parameters: inQuery(v.object({ wait: v.optional(v.string()) })),
+      parameters: inQuery(Waiting),
       responses: { 200: json('The task', Task), ...problems(400, 401, 403, 404, 410) },
     }),
     looking,
     async c => {
-      const wait = c.req.query('wait')
-      if (wait !== undefined && !(/^\d{1,2}$/.test(wait) && Number(wait) <= MOST_WAIT)) {
-        return problem(refusal(400, 'malformed_request', { pointer: '/wait', detail: `0 to ${MOST_WAIT} seconds` }))
-      }
-      const ms = wait === undefined ? undefined : Number(wait) * 1000
+      const query = read(Waiting, c.req.query())
+      if (isRefusal(query)) return problem(query)
+      const { wait } = query
+      const ms = wait === undefined ? undefined : wait * 1000
       const bundle = await bundleOf(c)
       if (bundle && isRefusal(bundle)) return problem(bundle)
       const shown = bundle

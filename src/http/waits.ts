@@ -10,7 +10,7 @@ import { inQuery, json, problems } from './describe.ts'
 import { problem } from './problem.ts'
 import type { AppEnv } from './types.ts'
 
-const Query = v.object({
+const Query = v.strictObject({
   /** How long to hold the line for the end of the wait. */
   seconds: v.optional(
     v.pipe(v.string(), v.regex(/^\d{1,2}$/, '0 to 25 seconds'), v.transform(Number), v.maxValue(25, 'at most 25')),

@@ -274,6 +274,23 @@ describe('an envelope of wrong types: 400 with the pointer of the place', () => 
   })
 })
 
+describe('a member that a query does not have is refused, so a misspelt one is not taken for none', () => {
+  it.each([
+    ['GET', '/v1/agents/Agent/clerk/session?ID=s1', '/ID'],
+    ['GET', '/v1/waits/Agent/clerk/none?second=5', '/second'],
+    ['GET', '/access/v1/requests/none?waite=5', '/waite'],
+    ['GET', '/access/v1/requests/none?wait=x', '/wait'],
+    ['GET', '/v1/log/consistency?from=0&to=0&too=1', '/too'],
+    ['GET', '/v1/log/bundles/0?size=0&sauce=agents', '/sauce'],
+    ['POST', '/v1/log/cosignatures?size=0&sise=1', '/sise'],
+    ['POST', '/v1/record/refill?aftr=x', '/aftr'],
+  ])('%s %s', async (method, path, pointer) => {
+    const token = await world.token({ roles: ['admin', 'auditor'] })
+    const found = await problemIn(await world.send(method, path, undefined, { token }))
+    expect(found).toMatchObject({ status: 400, reason: 'malformed_request', pointer })
+  })
+})
+
 describe('a request that does not fit the schema is denied with its places, and recorded', () => {
   const order = { type: 'Order', id: '7' }
   it.each<[string, Record<string, unknown>, string, { pointer: string; code: string }[]]>([
