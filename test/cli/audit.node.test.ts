@@ -11,6 +11,8 @@ import { checkpointText, signatureTypes, verifierOf, vkeyOf, writeNote } from '.
 import { leafHash, treeHash } from '../../src/audit/log/tree.ts'
 import { commitment, type Head, nextReceipt, type StoredReceipt } from '../../src/audit/receipt.ts'
 import { exportRecord } from '../../src/cli/audit/export.ts'
+import { list } from '../../src/cli/audit/list.ts'
+import { show } from '../../src/cli/audit/show.ts'
 import { tail } from '../../src/cli/audit/tail.ts'
 import { verifyExport } from '../../src/cli/audit/verify.ts'
 
@@ -124,7 +126,11 @@ it('a log that is shorter than the one seen before is found out, and another key
 const { header, bundle, lines } = made(3)
 const server = createServer((request, response) => {
   const path = new URL(request.url ?? '', 'http://localhost').pathname
-  if (path.endsWith('/v1/log')) response.end(JSON.stringify({ checkpoint: header.checkpoint, keys: header.keys }))
+  if (path.startsWith('/nope/'))
+    response
+      .writeHead(404)
+      .end(JSON.stringify({ status: 404, reason: 'no_policy', title: 'The tenant has no bundle.' }))
+  else if (path.endsWith('/v1/log')) response.end(JSON.stringify({ checkpoint: header.checkpoint, keys: header.keys }))
   else if (path.endsWith('/v1/log/bundles/0'))
     response.end([bundle, ...lines].map(line => `${JSON.stringify(line)}\n`).join(''))
   else if (path.endsWith('/v1/receipts')) {
@@ -196,6 +202,12 @@ it('what is to be read or written, and can’t be, is said, and is no end of the
   const nowhere = join(dir, 'nowhere', 'record.ndjson')
   const given = ['--url', url, '--token', 't', ...seen('none')]
   await expect(run([nowhere, ...given], exportRecord)).rejects.toThrow(`${nowhere} can't be written: ENOENT`)
+})
+
+it('a tenant that there is not is said to be none, whatever is asked of it', async () => {
+  const of = ['--tenant', 'nope', '--url', url, '--token', 't']
+  for (const [command, ...args] of [[list], [show, 'e1'], [exportRecord, '-']] as const)
+    await expect(run([...args, ...of], command)).rejects.toThrow('no_policy: The tenant has no bundle.')
 })
 
 it('tail shows what came since the time that is named, and takes no other', async () => {

@@ -23,7 +23,7 @@ export type Client = {
   tenant: string
   /** The tenant's identifier: what events name as their source. */
   identifier: string
-  /** Throws a `CommandError` unless the answer is 2xx or `missing` (404). */
+  /** Throws a `CommandError` unless the answer is 2xx, or 404 of a tenant that there is. */
   fetch: (path: string, init?: RequestInit) => Promise<Response>
   /** The same, read by a schema; `undefined` for 404. */
   get: <S extends v.GenericSchema>(path: string, schema: S) => Promise<v.InferOutput<S> | undefined>
@@ -43,8 +43,8 @@ export const clientFor = async (given: Given, role: Role = 'auditor'): Promise<C
       const why = error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error)
       throw new CommandError(`${origin} can't be reached: ${why}`, exit.failed, 'is the Worker running? see --url')
     }
-    if (!response.ok && response.status !== 404) throw await refused(response)
-    return response
+    if (response.ok || (response.status === 404 && !(await hasNoPolicy(response)))) return response
+    throw await refused(response)
   }
   return {
     tenant,
@@ -60,6 +60,10 @@ export const clientFor = async (given: Given, role: Role = 'auditor'): Promise<C
     },
   }
 }
+
+/** Where the tenant has no bundle, it has nothing at all: mostly its name is misspelt. */
+const hasNoPolicy = async (response: Response): Promise<boolean> =>
+  (await response.clone().text()).includes('"no_policy"')
 
 const Problem = v.object({ reason: v.string(), title: v.string(), detail: v.optional(v.string()) })
 
