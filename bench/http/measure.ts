@@ -72,10 +72,11 @@ export const printByLoad = (loads: readonly AtLoad[]): void => {
       ratio(decision, row).toFixed(2),
     ]),
   )
-  const most = (of: 'row' | 'decision') => Math.max(...loads.map(load => median(ratesOf(load[of]))))
-  const reached = most('decision') / most('row')
+  const most = loads.toSorted((a, b) => median(ratesOf(b.decision)) - median(ratesOf(a.decision)))[0]
+  if (!most) return
+  const reached = ratio(most.decision, most.row)
   console.log(
-    `\nmost decisions / most one-row calls a second = ${reached.toFixed(2)} ` +
+    `\nwhere decisions are most, at ${most.connections} connections: decisions / one-row calls = ${reached.toFixed(2)} ` +
       `(aim: ${AIM} or more, ${reached >= AIM ? 'met' : 'not met'})`,
   )
 }

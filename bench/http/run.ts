@@ -30,8 +30,8 @@ processor time of the server's process for each request, with all that it does b
 Where a call asks for several decisions, what is counted is decisions; p50 and p99 are the call's. Sixteen agents ask, by
 64 connections four calls at a time each. Calls of one agent that come at the same time are settled with one commit, so the
 more of them the less each waits for the disk; each of the floors' calls has a commit of its own. So what decisions cost
-beside a floor hangs on the load: the second table has both at several, and what is held against the aim is the most that
-each reaches at any of them.
+beside a floor hangs on the load: the second table has both at several, one right after the other, and what is held
+against the aim is the load at which most decisions are made.
 "least of a decision" is what it can't do without and nothing of what makes it one: the body parsed, as many bytes in as
 many rows, a signature and an answer as long; no token, no policy, no hash, no copies.
 D1 and R2 are other machines in production; here they are stand-ins in a process of their own, on the same cores.
