@@ -26,22 +26,18 @@ export const decideAsking = async (
   clock: () => number,
 ): Promise<DecideReply> => {
   const reply: DecideReply = []
-  let reached = true
+  let lost = false
   for (const item of call.items) {
     const asks = asksOthers(storage, item)
-    const asked: Asked | undefined =
-      asks && reached ? await askedOf(storage, call, item, others, clock) : asks ? undefined : NOTHING
-    reached &&= asked !== undefined
-    const answers: DecideReply = asked
-      ? decide(storage, chain, { ...call, items: [item] }, clock, asked)
-      : [{ kind: 'untold' }]
+    const asked: Asked | undefined = asks && !lost ? await askedOf(storage, call, item, others, clock) : undefined
+    lost ||= asks && !asked
+    const answers: DecideReply =
+      asks && !asked ? [{ kind: 'untold' }] : decide(storage, chain, { ...call, items: [item] }, clock, asked)
     reply.push(...answers)
     if (answers.some(answer => stopsAt(answer, call.stop))) break
   }
   return reply
 }
-
-const NOTHING: Asked = { waits: new Map() }
 
 /** `undefined` where somebody couldn't be reached: what there is or is known is not known then, and nothing may be allowed. */
 const askedOf = async (

@@ -16,7 +16,7 @@ type Known = Pick<Session, 'seq' | 'hash' | 'state'> | { lost: 'tampered' | 'for
 
 /** Whether a program hangs on what the whole tree of the session knows, and this isn't the root, which knows it. */
 export const hangsOnTree = (storage: DurableObjectStorage, program: Program, session: string | undefined): boolean =>
-  session !== undefined && asksTree(program) && !isOwn(storage, session) && rootPlace(storage, session) !== undefined
+  asksTree(program) && rootPlace(storage, session) !== undefined
 
 const asksTree = ({ legs }: Program): boolean =>
   legs.some(({ permits, forbids }) => [...permits, ...forbids].some(({ when }) => when !== true && when.tree))
@@ -31,13 +31,10 @@ export const askRoot = async (
   programs: readonly Program[],
   session: string | undefined,
 ): Promise<Root | undefined> => {
-  if (session === undefined || !programs.some(program => hangsOnTree(storage, program, session))) return undefined
-  const place = rootPlace(storage, session)
+  const place = programs.some(asksTree) ? rootPlace(storage, session) : undefined
   if (!place) return undefined
-  const known = await withDeadline<Known>(
-    agents.getByName(place.object).remembered({ v: 1, session: place.session }),
-    DEADLINE_MS,
-  )
+  const { object, session: rooted } = place
+  const known = await withDeadline<Known>(agents.getByName(object).remembered({ v: 1, session: rooted }), DEADLINE_MS)
   return { ...place, ...known }
 }
 
@@ -57,8 +54,9 @@ export const remembered = (storage: DurableObjectStorage, id: string): Known => 
 }
 
 /** Where a line was tampered with, the session is found to be so before anything is decided. */
-const rootPlace = ({ sql }: DurableObjectStorage, id: string): Place | undefined => {
-  const [row] = sql.exec<{ line: string | null }>('SELECT line FROM session WHERE id = ?', id)
+const rootPlace = (storage: DurableObjectStorage, id: string | undefined): Place | undefined => {
+  if (id === undefined || isOwn(storage, id)) return undefined
+  const [row] = storage.sql.exec<{ line: string | null }>('SELECT line FROM session WHERE id = ?', id)
   const line: Place[] = row?.line ? JSON.parse(row.line) : []
   return line.at(-1)
 }

@@ -100,12 +100,12 @@ const waitAt = ({ evaluationId }: Decided, { who: { principals } }: Prepared, { 
 export const tellsOf =
   ({ caller, bundle }: Pick<Call, 'caller' | 'bundle'>): Tells =>
   name =>
-    caller.roles.some(role => role === 'pep' || role === 'admin' || role === 'auditor') ||
-    bundle.facts.declared.get(name)?.disclose === true
+    seesAll(caller) || bundle.facts.declared.get(name)?.disclose === true
 
-const explains = ({ caller, bundle }: Call): boolean =>
-  bundle.settings.explain_to_agents ||
-  caller.roles.some(role => role === 'pep' || role === 'admin' || role === 'auditor')
+const explains = ({ caller, bundle }: Call): boolean => bundle.settings.explain_to_agents || seesAll(caller)
+
+const seesAll = ({ roles }: Call['caller']): boolean =>
+  roles.some(role => role === 'pep' || role === 'admin' || role === 'auditor')
 
 export type Unrecorded = Parameters<typeof unrecorded>[0]
 
